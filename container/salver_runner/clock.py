@@ -1,0 +1,15 @@
+"""Time for the runner: stamps by the wall clock, durations by the boot clock."""
+
+import time
+from datetime import UTC, datetime
+
+
+def stamp() -> str:
+    """Now, exactly `YYYY-MM-DDTHH:MM:SS.mmmZ`."""
+    now = datetime.now(UTC)
+    return now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
+
+
+def elapsed() -> float:
+    """Seconds since boot, sleep of the computer included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

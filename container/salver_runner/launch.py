@@ -1,0 +1,63 @@
+"""The launch record: what the server tells a runner once, in /salver/in/launch.json."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+PROTOCOL = 1
+"""Version of the bus and the line; server and runner must agree."""
+
+
+class Mismatch(Exception):
+    """Server and runner speak different versions of the bus."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of one turn. At the soft ones the provider is asked to end with a summary."""
+
+    rounds: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    session: str
+    generation: int
+    epoch: int
+    read: int
+    """Seq up to which the server has read outbound.db."""
+    agent: str
+    provider: str
+    model: str
+    instructions: str
+    token: str
+    """What the gateway knows this session by; no credential of a person's."""
+    limits: Limits
+    attempts: dict[int, int]
+    """Inbound seq to attempts that ended in a crash; such messages are offered one at a time."""
+    failpoint: str
+
+
+def read_launch(path: Path) -> Launch:
+    """The record at `path`; raises `Mismatch` when it is of another version."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record["protocol"] != PROTOCOL:
+        raise Mismatch(
+            f"The server speaks version {record['protocol']} of the bus, this runner {PROTOCOL}. "
+            "Restart Salver so that both come from the same installation."
+        )
+    return Launch(
+        session=record["session"],
+        generation=record["generation"],
+        epoch=record["epoch"],
+        read=record["read"],
+        agent=record["agent"],
+        provider=record["provider"],
+        model=record["model"],
+        instructions=record["instructions"],
+        token=record["token"],
+        limits=Limits(rounds=record["limits"]["rounds"], seconds=record["limits"]["seconds"]),
+        attempts={int(seq): count for seq, count in record["attempts"].items()},
+        failpoint=record["failpoint"],
+    )

@@ -1,0 +1,252 @@
+"""One turn at a time: look, take, run, end in one transaction, look again."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from salver_runner import providers, tools
+from salver_runner.bell import Bell
+from salver_runner.failpoint import failpoint
+from salver_runner.inbox import Inbox, Message
+from salver_runner.launch import Launch
+from salver_runner.line import Line
+from salver_runner.outbox import Ack, Ousted, Outbox, Outcome
+from salver_runner.transcript import Transcript
+from salver_runner.turn import Failed, JsonObject, Turn
+
+logger = logging.getLogger(__name__)
+
+LONELY = 1800.0
+"""Seconds without work and without a line after which a runner that nobody adopts leaves."""
+GRACE = 1.25
+"""A turn that does not end at its time limit by itself is ended at this multiple of it."""
+UNREADABLE = 0.05
+"""Seconds until the next look at an inbound.db that could not be read."""
+
+
+class Loop:
+    def __init__(
+        self,
+        launch: Launch,
+        *,
+        inbound: Path,
+        outbox: Outbox,
+        line_socket: Path,
+        gateway: Path,
+        home: Path,
+    ) -> None:
+        self._launch = launch
+        self._gateway = gateway
+        self._inbox = Inbox(path=inbound)
+        self._outbox = outbox
+        self._bell = Bell(inbound)
+        self._line = Line(line_socket, generation=launch.generation, rung=self._bell.ring)
+        self._transcript = Transcript(home / "transcript.md", self._inbox, outbox)
+        self._history: list[JsonObject] | None = None
+        self._turn: Turn | None = None
+
+    async def run(self) -> None:
+        """Serve until retired, or until nobody has cared for long."""
+        async with asyncio.TaskGroup() as tasks:
+            keeping = tasks.create_task(self._line.keep(), name="line.keep")
+            with contextlib.suppress(TimeoutError):
+                while not await self._step():
+                    async with asyncio.timeout(None if self._line.connected else LONELY):
+                        await self._bell.wait(connected=self._line.connected)
+            keeping.cancel()
+
+    async def _step(self) -> bool:
+        """Do everything that waits; true when this runner was told to leave and nothing waits."""
+        while True:
+            rows = await self._rows()
+            if self._obey([row for row in rows if row.kind in ("cancel", "stop")], rows):
+                continue
+            if not any(row.wakes for row in rows):
+                return self._line.retiring
+            await self._take_turn()
+
+    async def _rows(self) -> list[Message]:
+        while True:
+            rows = self._look()
+            if rows is not None:
+                return rows
+            await asyncio.sleep(UNREADABLE)
+
+    def _look(self) -> list[Message] | None:
+        """Everything handed over and not done, orders included; None when the file cannot be read now."""
+        snapshot = self._inbox.read(after=self._outbox.watermark)
+        if snapshot is None:
+            return None
+        self._outbox.settle(snapshot.settled)
+        return snapshot.pending(self._outbox.done)
+
+    def _obey(self, orders: list[Message], rows: list[Message]) -> bool:
+        """Answer orders that concern messages which no turn has seen; true if there were any."""
+        if not orders:
+            return False
+        acks = answers(orders, rows, claimed=self._claimed())
+        self._outbox.answer_controls(acks)
+        self._line.ring()
+        return True
+
+    def _claimed(self) -> set[int]:
+        return {message.seq for message in self._turn.claimed} if self._turn else set()
+
+    async def _take_turn(self) -> None:
+        outbox, launch = self._outbox, self._launch
+        turn = Turn(
+            launch=launch,
+            number=outbox.next_turn(),
+            attempt=1,
+            outbox=outbox,
+            line=self._line,
+            gateway=self._gateway,
+            tools=tools.discover(),
+            pending=self._waiting,
+        )
+        self._turn = turn
+        waiting = self._waiting()
+        turn.attempt += max((launch.attempts.get(row.seq, 0) for row in waiting), default=0)
+        if turn.attempt > 1:
+            turn.note = _note(outbox, [row.seq for row in waiting])
+        # Claimed before the provider is imported, which may take a second: the state is seen at once.
+        if turn.claim():
+            outcome, reason = await self._run(turn)
+            self._close(turn, outcome, reason)
+        self._turn = None
+
+    def _waiting(self) -> list[Message]:
+        """Messages that the running turn may still claim; what an order ends is not among them."""
+        rows = self._look() or []
+        stopped = max((row.seq for row in rows if row.kind == "stop"), default=0)
+        gone = {row.target for row in rows if row.kind == "cancel"} | self._claimed()
+        return [
+            row
+            for row in rows
+            if row.kind in ("message", "note") and row.seq > stopped and row.seq not in gone
+        ]
+
+    async def _run(self, turn: Turn) -> tuple[Outcome, str]:
+        """Run the provider until it ends, fails, or a person stops it."""
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(self._provide(turn), name="turn.provide")
+            listening = tasks.create_task(self._listen(running), name="turn.listen")
+            try:
+                async with asyncio.timeout(turn.launch.limits.seconds * GRACE):
+                    return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                if running.cancelled():
+                    return "stopped", "Stopped."
+                raise
+            except TimeoutError:
+                running.cancel()
+                seconds = turn.launch.limits.seconds
+                return (
+                    "failed",
+                    f"The turn took longer than its limit of {seconds:g} s and was ended.",
+                )
+            finally:
+                listening.cancel()
+
+    async def _provide(self, turn: Turn) -> tuple[Outcome, str]:
+        try:
+            provider = providers.load(turn.launch.provider)
+            if self._history is None:
+                self._history = self._load_history()
+            turn.history = self._history
+            await provider.turn(turn)
+        except Ousted:
+            raise
+        except Failed as exc:
+            return "failed", str(exc)
+        except Exception:
+            logger.exception("turn failed")
+            return (
+                "failed",
+                "The agent's runner met an error of its own; the log of this session has the details.",
+            )
+        return "answered", ""
+
+    def _load_history(self) -> list[JsonObject]:
+        name = self._launch.provider
+        earlier = [json.loads(body) for provider, body in self._inbox.history() if provider == name]
+        return [message for body in earlier for message in body] + self._outbox.history(name)
+
+    async def _listen(self, running: asyncio.Task[tuple[Outcome, str]]) -> None:
+        """While the turn runs, answer orders; one that stops it cancels it."""
+        while True:
+            await self._bell.wait(connected=self._line.connected)
+            rows = self._look()
+            if rows is None:
+                self._bell.ring()
+                await asyncio.sleep(UNREADABLE)
+                continue
+            self._obey([row for row in rows if row.kind == "cancel"], rows)
+            if any(row.kind == "stop" for row in rows):
+                running.cancel()
+                return
+
+    def _close(self, turn: Turn, outcome: Outcome, reason: str) -> None:
+        self._line.flush()
+        # A turn that ended badly ends all that it claimed; one that ended well, what it saw.
+        ended = turn.seen if outcome == "answered" else turn.claimed
+        text = "".join(turn.said).strip()
+        reply: JsonObject | None = None
+        if text or outcome == "answered":
+            reply = {"text": text, "answers": [m.seq for m in ended if m.wakes], "outcome": outcome}
+        kept = list(turn.kept)
+        self._outbox.close(
+            turn.number,
+            turn.attempt,
+            acks=[Ack(seq=m.seq, outcome=outcome, reason=reason) for m in ended],
+            released=[m.seq for m in turn.claimed if m not in ended],
+            reply=reply,
+            continuation=(turn.launch.provider, kept) if kept else None,
+        )
+        if self._history is not None:
+            self._history += kept
+        self._line.ring()
+        failpoint("runner.rung")
+        self._transcript.extend()
+        self._bell.ring()
+
+
+def answers(orders: Iterable[Message], rows: list[Message], *, claimed: set[int]) -> list[Ack]:
+    """What to acknowledge for orders, given what is pending and what the running turn has claimed."""
+    acks: list[Ack] = []
+    gone: set[int] = set()
+    for order in orders:
+        if order.kind == "cancel":
+            waits = any(row.seq == order.target and row.kind == "message" for row in rows)
+            cancelled = waits and order.target not in claimed | gone
+            if cancelled and order.target is not None:
+                acks.append(Ack(seq=order.target, outcome="cancelled"))
+                gone.add(order.target)
+            acks.append(Ack(seq=order.seq, outcome="cancelled" if cancelled else "seen"))
+        else:
+            for row in rows:
+                if (
+                    row.seq < order.seq
+                    and row.kind in ("message", "note")
+                    and row.seq not in claimed | gone
+                ):
+                    acks.append(Ack(seq=row.seq, outcome="stopped", reason="Stopped."))
+                    gone.add(row.seq)
+            acks.append(Ack(seq=order.seq, outcome="done"))
+    return acks
+
+
+def _note(outbox: Outbox, seqs: list[int]) -> str:
+    """What an attempt that was cut off had done, in words; empty if nothing."""
+    done = [
+        f"sent the message {json.loads(trace.body)['text']!r}"
+        if trace.kind == "send"
+        else f"called {json.loads(trace.body)['name']} with {json.dumps(json.loads(trace.body)['arguments'])}"
+        for trace in outbox.traces(seqs)
+    ]
+    if not done:
+        return ""
+    return f"An earlier attempt at this turn was cut off after it had {'; '.join(done)}. Do not repeat that blindly."

@@ -1,0 +1,52 @@
+"""What an agent can do besides writing; one file per tool, found by `discover()`."""
+
+import importlib
+import pkgutil
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+LONGEST_RESULT = 30_000
+"""Characters of a tool's result that the model gets; the middle of longer ones is left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What the model is told; `failed` marks an error that it should react to."""
+
+    text: str
+    failed: bool = False
+
+
+Output = Callable[[str], None]
+"""Takes live output while the tool runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """What a tool's file exports as `TOOL`."""
+
+    name: str
+    description: str
+    """For the model: what it does, when to use it, what comes back."""
+    parameters: Mapping[str, object]
+    """JSON schema of the arguments, an object."""
+    run: Callable[[Mapping[str, object], Output], Awaitable[Result]]
+    """Never raises for bad arguments: the result says what was wrong. Cancelled, it leaves nothing running."""
+
+
+def discover() -> dict[str, ToolSpec]:
+    """The tools of this build, by name."""
+    found: dict[str, ToolSpec] = {}
+    for module in pkgutil.iter_modules(__path__):
+        spec = getattr(importlib.import_module(f"{__name__}.{module.name}"), "TOOL", None)
+        if isinstance(spec, ToolSpec):
+            found[spec.name] = spec
+    return found
+
+
+def shorten(text: str, limit: int = LONGEST_RESULT) -> str:
+    """At most about `limit` characters: the beginning and the end, and how much is missing between."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n[… {len(text) - 2 * half} characters left out …]\n{text[-half:]}"

@@ -1,0 +1,118 @@
+"""One turn as a provider sees it: take messages, speak, use tools, keep what was said."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from salver_runner.clock import elapsed
+from salver_runner.inbox import Message
+from salver_runner.launch import Launch
+from salver_runner.line import Line
+from salver_runner.outbox import Outbox
+from salver_runner.tools import Result, ToolSpec
+
+JsonObject = dict[str, Any]
+"""One provider message, in the provider's own shape; opaque to everyone else."""
+
+
+class Failed(Exception):
+    """The turn cannot go on; the text is for the person: what happened, what to do now."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Turn:
+    launch: Launch
+    number: int
+    attempt: int
+    outbox: Outbox
+    line: Line
+    gateway: Path
+    """The socket through which models are reached; away while the server restarts."""
+    tools: Mapping[str, ToolSpec]
+    pending: Callable[[], list[Message]]
+    """What may be taken now, in order."""
+    history: list[JsonObject] = field(default_factory=list[JsonObject])
+    """Provider messages of all earlier turns, oldest first."""
+    note: str = ""
+    """What an attempt that was cut off had already done; for the model, empty on a first attempt."""
+    claimed: list[Message] = field(default_factory=list[Message])
+    """Claimed in outbound.db, in order."""
+    seen: list[Message] = field(default_factory=list[Message])
+    """Those of them that the provider took into a request: the first ones."""
+    said: list[str] = field(default_factory=list[str])
+    """The text of the reply so far."""
+    kept: list[JsonObject] = field(default_factory=list[JsonObject])
+    """Provider messages of this turn so far; always a state that the next turn can go on from."""
+    rounds: int = 0
+    began: float = field(default_factory=elapsed)
+
+    def claim(self) -> list[Message]:
+        """Claim every message that waits: they are about to be part of a request.
+
+        A message that crashed a turn before is claimed alone, so that it fails alone.
+        """
+        waiting = self.pending()
+        if not waiting or (self.claimed and self._risky(self.claimed + waiting)):
+            return []
+        if self._risky(waiting):
+            first = next((index for index, message in enumerate(waiting) if message.wakes), 0)
+            waiting = waiting[: first + 1]
+        self.outbox.claim(self.number, self.attempt, [message.seq for message in waiting])
+        self.claimed += waiting
+        self.line.ring()
+        return waiting
+
+    def take(self) -> list[Message]:
+        """The messages for the next request; whoever calls this puts them all into it."""
+        self.claim()
+        taken = self.claimed[len(self.seen) :]
+        self.seen += taken
+        return taken
+
+    def _risky(self, messages: list[Message]) -> bool:
+        return any(self.launch.attempts.get(message.seq, 0) for message in messages)
+
+    @property
+    def last_round(self) -> bool:
+        """True once a limit is near: this request must end the turn, with a summary instead of tools."""
+        limits = self.launch.limits
+        return self.rounds >= limits.rounds or elapsed() - self.began >= limits.seconds
+
+    def say(self, delta: str) -> None:
+        """Stream a piece of the reply."""
+        self.said.append(delta)
+        self.line.text(self.number, delta)
+
+    def unsay(self, pieces: int) -> None:
+        """Take back what was said after so many pieces of `said`: the request is repeated."""
+        del self.said[pieces:]
+
+    def send(self, text: str) -> None:
+        """Send a message before the end of the turn."""
+        self.outbox.send(self.number, self.attempt, text)
+        self.line.ring()
+
+    async def use(self, name: str, arguments: Mapping[str, object]) -> Result:
+        """Run a tool, visibly; what went wrong is in the result, for the model."""
+        tool = self.tools.get(name)
+        if tool is None:
+            return Result(
+                text=f"There is no tool {name!r}; there are: {', '.join(sorted(self.tools))}.",
+                failed=True,
+            )
+        self.outbox.tool(self.number, self.attempt, name, arguments)
+        self.line.tool(self.number, "tool", f"{name} {summary(arguments)}")
+        result = await tool.run(arguments, lambda text: self.line.tool(self.number, "output", text))
+        self.line.tool(self.number, "tool-end", "failed" if result.failed else "done")
+        # A tool that never waits must not keep orders and other live work from being heard.
+        await asyncio.sleep(0)
+        return result
+
+
+def summary(arguments: Mapping[str, object]) -> str:
+    """Arguments in one line for people."""
+    if len(arguments) == 1:
+        return str(next(iter(arguments.values())))
+    return ", ".join(f"{name}={value!r}" for name, value in arguments.items())

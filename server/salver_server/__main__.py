@@ -1,0 +1,63 @@
+"""The program `salver`: `serve` is owned here, every other command speaks to a running server."""
+
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from salver_server.cli import EXIT_USAGE, commands
+from salver_server.errors import SalverError
+from salver_server.settings import Settings, read_settings
+
+logger = logging.getLogger(__name__)
+
+
+@click.group(commands=commands)
+@click.version_option(package_name="salver", message="%(prog)s %(version)s")
+def main() -> None:
+    """Personal AI agents on your own computer, each session in its own sandbox."""
+
+
+@main.command()
+@click.option("--port", default=0, show_default="a free one", help="TCP port on 127.0.0.1.")
+def serve(port: int) -> None:
+    """Start the server and stay until it is ended."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    try:
+        sys.exit(asyncio.run(_serve(read_settings(), port)))
+    except* SalverError as group:
+        for exc in group.exceptions:
+            click.echo(f"salver: {exc}", err=True)
+        sys.exit(EXIT_USAGE)
+
+
+async def _serve(settings: Settings, port: int) -> int:
+    from salver_server.app import open_house  # half a second of imports that no other command needs
+
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    async with open_house(settings, port=port) as house:
+        program = Path(sys.argv[0])
+        command = (
+            program if program.name == "salver" and not program.is_absolute() else Path("salver")
+        )
+        click.echo(f"Salver is ready, with its data in {house.rooms.settings.home}.")
+        click.echo(f'Talk to it from another terminal:  {command} chat "hello"')
+        click.echo("End it with Ctrl-C.")
+        for name, probe in (await house.rooms.probes()).items():
+            if not probe.works:
+                click.echo(f"But runtime '{name}' does not work here: {probe.reason} {probe.fix}")
+        sys.stdout.flush()
+        await ended.wait()
+        click.echo("Ending; what is being worked on goes on at the next start.")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

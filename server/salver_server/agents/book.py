@@ -1,0 +1,167 @@
+"""Which agents there are, and which version of each AGENT.md counts.
+
+The files are the truth and may be edited by hand at any time; salver.db keeps the last version that
+could be used, so that a broken file leaves the agent as it was and shows why.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from salver_server.agents import store
+from salver_server.agents.definition import Definition, parse
+from salver_server.clock import Clock, stamp
+from salver_server.errors import Conflict, Missing, Rejected
+from salver_server.ids import AGENT_NAME, AgentName
+from salver_server.store import Database
+
+FIRST = AgentName("salver")
+TEMPLATE = """\
+---
+name: {title}
+provider: demo
+---
+You are {title}, a personal agent. You work in /workspace, in a sandbox of your own.
+Answer briefly and say what you did.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One agent as it counts now."""
+
+    name: AgentName
+    definition: Definition
+    text: str
+    problem: str
+    """Why the file as it lies there is not used; empty if it is."""
+    signature: tuple[int, int, int]
+    """Of the file that was last looked at."""
+
+
+class AgentBook:
+    def __init__(self, *, folder: Path, database: Database, clock: Clock) -> None:
+        self._folder = folder
+        self._database = database
+        self._clock = clock
+        self._standings: dict[AgentName, Standing] = {}
+
+    async def open(self) -> None:
+        """Read what is there; a house without any agent gets its first one."""
+        for row in await self._database.read(store.agents):
+            self._standings[row.name] = Standing(
+                name=row.name,
+                definition=parse(row.text),
+                text=row.text,
+                problem=row.problem,
+                signature=(0, 0, 0),
+            )
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await self.refresh()
+        if not self._standings:
+            await self.new(FIRST)
+
+    async def refresh(self) -> list[Standing]:
+        """Every agent, after a look at every file."""
+        for entry in self._folder.iterdir():
+            if (entry / "AGENT.md").is_file() and AGENT_NAME.fullmatch(entry.name):
+                await self.get(AgentName(entry.name))
+        return sorted(self._standings.values(), key=lambda standing: standing.name)
+
+    async def get(self, name: AgentName) -> Standing:
+        """The agent as it counts now; raises `Missing`, or `Rejected` where no version was ever usable."""
+        path = self._file(name)
+        standing = self._standings.get(name)
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            if standing is None:
+                raise Missing(
+                    f"There is no agent '{name}'. Agents: {', '.join(sorted(self._standings))}."
+                ) from None
+            return await self._complain(
+                standing, (0, 0, 0), "AGENT.md is gone. Put it back, or remove the agent."
+            )
+        signature = (found.st_ino, found.st_mtime_ns, found.st_size)
+        if standing is not None and standing.signature == signature:
+            return standing
+        text = ""
+        try:
+            text = path.read_text(encoding="utf-8")
+            definition = parse(text)
+        except (Rejected, UnicodeDecodeError) as exc:
+            if standing is None:
+                raise Rejected(f"Agent '{name}': {exc}") from exc
+            return await self._complain(standing, signature, str(exc))
+        if standing is None or standing.text != text or standing.problem:
+            now = stamp(self._clock.now())
+            await self._database.write(lambda conn: store.keep(conn, name, text, now))
+        standing = Standing(
+            name=name, definition=definition, text=text, problem="", signature=signature
+        )
+        self._standings[name] = standing
+        return standing
+
+    async def new(self, name: str, text: str | None = None) -> Standing:
+        """Make an agent; raises `Conflict` when there is one, `Rejected` for a bad name or text."""
+        if not AGENT_NAME.fullmatch(name):
+            raise Rejected(
+                f"'{name}' cannot be an agent's name. Use 1 to 40 lower-case letters, digits and dashes."
+            )
+        agent = AgentName(name)
+        if self._file(agent).exists() or agent in self._standings:
+            raise Conflict(f"There is an agent '{name}' already. Edit it, or choose another name.")
+        return await self.put(
+            agent, text if text is not None else TEMPLATE.format(title=name.capitalize())
+        )
+
+    async def put(self, name: AgentName, text: str) -> Standing:
+        """Replace an agent's AGENT.md; raises `Rejected` for a text that cannot be used, changing nothing."""
+        parse(text)
+        path = self._file(name)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _replace(path, text)
+        return await self.get(name)
+
+    async def remove(self, name: AgentName) -> Path:
+        """Take an agent out of service; its folder is moved aside, and where to is returned."""
+        await self.get(name)
+        now = self._clock.now()
+        aside = _aside(self._folder, name, now)
+        aside.parent.mkdir(exist_ok=True, mode=0o700)
+        (self._folder / name).rename(aside)
+        await self._database.write(lambda conn: store.remove(conn, name, stamp(now)))
+        self._standings.pop(name, None)
+        return aside
+
+    async def _complain(
+        self, standing: Standing, signature: tuple[int, int, int], problem: str
+    ) -> Standing:
+        if standing.problem != problem:
+            await self._database.write(lambda conn: store.say_problem(conn, standing.name, problem))
+        standing = replace(standing, problem=problem, signature=signature)
+        self._standings[standing.name] = standing
+        return standing
+
+    def _file(self, name: AgentName) -> Path:
+        return self._folder / name / "AGENT.md"
+
+
+def _aside(folder: Path, name: AgentName, now: datetime) -> Path:
+    return folder / ".removed" / f"{name}-{now:%Y%m%d-%H%M%S-%f}"
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside, then rename: a crash leaves the old file or the new one."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".AGENT.md.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

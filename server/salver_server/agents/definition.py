@@ -1,0 +1,109 @@
+"""AGENT.md: front matter in YAML, then the instructions. One parser for hand and form."""
+
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from salver_server.errors import Rejected
+
+LONGEST_FILE = 200_000
+"""Characters of an AGENT.md."""
+FENCE = "---"
+
+
+class Bounds(BaseModel):
+    """`limits:` what one sandbox and one turn of this agent may use."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    memory_mb: Annotated[int, Field(ge=64, le=65536)] = 1024
+    processes: Annotated[int, Field(ge=8, le=4096)] = 256
+    file_mb: Annotated[int, Field(ge=1, le=65536)] = 1024
+    disk_mb: Annotated[int, Field(ge=16, le=1048576)] = 4096
+    tmp_mb: Annotated[int, Field(ge=1, le=65536)] = 256
+    rounds: Annotated[int, Field(ge=1, le=1000)] = 50
+    """Requests to the model in one turn."""
+    seconds: Annotated[float, Field(gt=0, le=86400)] = 900
+    """Wall clock of one turn."""
+
+
+class Definition(BaseModel):
+    """The front matter of AGENT.md, and the instructions below it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=80)] = "Salver"
+    """How people call it."""
+    provider: str = "demo"
+    model: str = ""
+    runtime: str = ""
+    """Empty is the house's default."""
+    limits: Bounds = Bounds()
+    workspace: Literal["shared", "per-session"] = "shared"
+    mounts: list[object] = []
+    web: Literal["none", "listed"] = "listed"
+    grants: list[object] = []
+    skills: list[str] = []
+    instructions: str = ""
+
+
+def parse(text: str) -> Definition:
+    """What an AGENT.md says; raises `Rejected` with the place and the way out."""
+    if len(text) > LONGEST_FILE:
+        raise Rejected(
+            f"AGENT.md has {len(text)} characters; at most {LONGEST_FILE} are read. Shorten it."
+        )
+    matter, body = _split(text)
+    try:
+        fields = yaml.safe_load(matter) if matter.strip() else {}
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        where = f"line {mark.line + 2}" if mark else "the front matter"
+        problem = getattr(exc, "problem", None) or "is not YAML"
+        raise Rejected(
+            f"AGENT.md, {where}: {problem}. Correct the lines between the two '---'."
+        ) from exc
+    if not isinstance(fields, dict):
+        raise Rejected("AGENT.md: between the two '---' there must be lines like 'provider: demo'.")
+    if "instructions" in fields:
+        raise Rejected(
+            "AGENT.md: the instructions are the text below the second '---', not a field."
+        )
+    try:
+        definition = Definition.model_validate({**fields, "instructions": body.strip()})
+    except ValidationError as exc:
+        problem = exc.errors()[0]
+        field = ".".join(str(part) for part in problem["loc"])
+        raise Rejected(f"AGENT.md, field '{field}': {problem['msg']}. {_known()}") from exc
+    _refuse_reach(definition)
+    return definition
+
+
+def _split(text: str) -> tuple[str, str]:
+    lines = text.lstrip("\ufeff").splitlines()
+    if not lines or lines[0].strip() != FENCE:
+        return "", text
+    for number, line in enumerate(lines[1:], start=1):
+        if line.strip() == FENCE:
+            return "\n".join(lines[1:number]), "\n".join(lines[number + 1 :])
+    raise Rejected("AGENT.md begins with '---', but no second '---' ends the front matter. Add it.")
+
+
+def _known() -> str:
+    return f"Known fields: {', '.join(name for name in Definition.model_fields if name != 'instructions')}."
+
+
+def _refuse_reach(definition: Definition) -> None:
+    """A field that reaches the host counts only after an approval, and nothing can approve it yet."""
+    for field, asked in (("mounts", definition.mounts), ("grants", definition.grants)):
+        if asked:
+            raise Rejected(
+                f"AGENT.md, field '{field}': it reaches beyond the sandbox and needs an approval, "
+                "which this version cannot ask for. Remove it."
+            )
+    if definition.runtime == "none":
+        raise Rejected(
+            "AGENT.md, field 'runtime': 'none' isolates nothing and needs an approval, "
+            "which this version cannot ask for. Remove it."
+        )

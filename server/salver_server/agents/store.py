@@ -1,0 +1,40 @@
+"""SQL of agents: the last version of each AGENT.md that could be used."""
+
+from dataclasses import dataclass
+from sqlite3 import Connection
+
+from salver_server.clock import Stamp
+from salver_server.ids import AgentName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRow:
+    name: AgentName
+    text: str
+    problem: str
+    loaded_at: Stamp
+
+
+def agents(conn: Connection) -> list[AgentRow]:
+    """Agents that serve."""
+    rows = conn.execute(
+        "SELECT name, text, problem, loaded_at FROM agents WHERE removed_at IS NULL ORDER BY name"
+    )
+    return [AgentRow(name=n, text=t, problem=p, loaded_at=at) for n, t, p, at in rows]
+
+
+def keep(conn: Connection, name: AgentName, text: str, now: Stamp) -> None:
+    conn.execute(
+        "INSERT INTO agents (name, text, problem, loaded_at) VALUES (?, ?, '', ?) ON CONFLICT (name)"
+        " DO UPDATE SET text = excluded.text, problem = '', loaded_at = excluded.loaded_at, removed_at = NULL",
+        (name, text, now),
+    )
+
+
+def say_problem(conn: Connection, name: AgentName, problem: str) -> None:
+    conn.execute("UPDATE agents SET problem = ? WHERE name = ?", (problem, name))
+
+
+def remove(conn: Connection, name: AgentName, now: Stamp) -> None:
+    conn.execute("UPDATE agents SET removed_at = ? WHERE name = ?", (now, name))
+    conn.execute("DELETE FROM wirings WHERE agent = ?", (name,))

@@ -1,0 +1,85 @@
+"""Agents and their AGENT.md."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from salver_server.agents import Standing
+from salver_server.api.rooms import Use
+from salver_server.ids import AgentName
+
+router = APIRouter(prefix="/agents", tags=["agents"])
+
+
+class Agent(BaseModel):
+    name: str
+    """Its folder; what commands and wirings call it."""
+    title: str
+    provider: str
+    model: str
+    problem: str
+    """Why AGENT.md as it lies there is not used; empty if it is."""
+
+
+class AgentFile(Agent):
+    text: str
+    """The AGENT.md that counts."""
+
+
+class NewAgent(BaseModel):
+    name: str
+    text: str | None = None
+
+
+class Text(BaseModel):
+    text: str
+
+
+class Removed(BaseModel):
+    folder: str
+    """Where the agent's folder was moved to."""
+
+
+@router.get("")
+async def agents(rooms: Use) -> list[Agent]:
+    return [_agent(standing) for standing in await rooms.agents.refresh()]
+
+
+@router.get("/{name}")
+async def agent(rooms: Use, name: AgentName) -> AgentFile:
+    return _file(await rooms.agents.get(name))
+
+
+@router.post("", status_code=201)
+async def new(rooms: Use, body: NewAgent) -> AgentFile:
+    standing = await rooms.agents.new(body.name, body.text)
+    await rooms.wire(standing)
+    return _file(standing)
+
+
+@router.put("/{name}")
+async def edit(rooms: Use, name: AgentName, body: Text) -> AgentFile:
+    """Replace AGENT.md; a text that cannot be used is refused and changes nothing."""
+    await rooms.agents.get(name)
+    return _file(await rooms.agents.put(name, body.text))
+
+
+@router.delete("/{name}")
+async def remove(rooms: Use, name: AgentName) -> Removed:
+    await rooms.agents.get(name)
+    await rooms.close_sessions_of(name)
+    return Removed(folder=str(await rooms.agents.remove(name)))
+
+
+def _agent(standing: Standing) -> Agent:
+    definition = standing.definition
+    return Agent(
+        name=standing.name,
+        title=definition.name,
+        provider=definition.provider,
+        model=definition.model,
+        problem=standing.problem,
+    )
+
+
+def _file(standing: Standing) -> AgentFile:
+    return AgentFile(**_agent(standing).model_dump(), text=standing.text)

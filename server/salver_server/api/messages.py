@@ -1,0 +1,121 @@
+"""Messages: send one, see how far it has come, follow it live, cancel it, try it again."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+from pydantic import AwareDatetime, BaseModel, Field
+
+from salver_server.api.follow import follow
+from salver_server.api.rooms import Rooms, Use
+from salver_server.api.shapes import Message
+from salver_server.errors import Missing, Rejected
+from salver_server.ids import AgentName, DeliveryId, MessageId, SessionId, mint
+from salver_server.intake import Accepted
+from salver_server.intake.accept import local
+from salver_server.sessions import store, views
+
+router = APIRouter(tags=["messages"])
+
+
+class NewMessage(BaseModel):
+    """A message typed on this computer, to an agent's main session, to `session`, or to a `new` one."""
+
+    text: str
+    agent: str | None = None
+    session: str | None = None
+    new: bool = False
+    sender: str = "you"
+    key: Annotated[str | None, Field(min_length=1, max_length=200)] = None
+    """The sender's own name for this message: what is sent twice under one key is accepted once."""
+    due_at: AwareDatetime | None = None
+
+
+class AcceptedMessage(BaseModel):
+    id: str
+    session: str
+    again: bool
+    """It was accepted before under the same key."""
+
+
+@router.post("/messages", status_code=202)
+async def send(rooms: Use, body: NewMessage) -> AcceptedMessage:
+    """Accept a message; when this answers, it is on disk."""
+    agent, thread = await _place(rooms, body)
+    message = local(
+        agent,
+        body.text,
+        key=body.key or mint("key"),
+        sender=body.sender,
+        thread=thread,
+        sent_at=rooms.clock.now(),
+        due_at=body.due_at,
+    )
+    return _accepted(await rooms.intake(message))
+
+
+async def _place(rooms: Rooms, body: NewMessage) -> tuple[AgentName, str | None]:
+    if body.session is not None:
+        if body.new:
+            raise Rejected("Choose one of a session and a new one.")
+        id_ = SessionId(body.session)
+        row = await rooms.database.read(lambda conn: store.session(conn, id_))
+        if row is None or row.state != "open":
+            raise Missing(f"There is no open session '{id_}'. `salver sessions list` names them.")
+        if body.agent is not None and body.agent != row.agent:
+            raise Rejected(
+                f"Session '{id_}' belongs to agent '{row.agent}', not to '{body.agent}'."
+            )
+        return row.agent, row.thread
+    agents = await rooms.agents.refresh()
+    name = AgentName(body.agent) if body.agent is not None else agents[0].name
+    await rooms.agents.get(name)
+    return name, mint("thr") if body.new else None
+
+
+@router.get("/messages/{id_}")
+async def message(rooms: Use, id_: MessageId) -> Message:
+    return Message.of(await _view(rooms, id_))
+
+
+@router.get("/messages/{id_}/events")
+async def events(rooms: Use, id_: MessageId) -> StreamingResponse:
+    """Lines of JSON from now until nothing more will happen to this message; the last one is `end`."""
+    view = await _view(rooms, id_)
+
+    async def lines() -> AsyncIterator[bytes]:
+        async for event in follow(rooms, view):
+            yield event.model_dump_json().encode() + b"\n"
+
+    return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+
+@router.post("/messages/{id_}/cancel", status_code=202)
+async def cancel(rooms: Use, id_: MessageId) -> Message:
+    """Ask for a message not to be answered; one that the model has seen already is answered all the same."""
+    await rooms.intake.cancel(id_)
+    return Message.of(await _view(rooms, id_))
+
+
+@router.post("/messages/{id_}/retry", status_code=202)
+async def retry(rooms: Use, id_: MessageId) -> AcceptedMessage:
+    """Send the text of a message that ended unanswered once more."""
+    return _accepted(await rooms.intake.retry(id_))
+
+
+@router.post("/deliveries/{id_}/resend", status_code=202)
+async def resend(rooms: Use, id_: DeliveryId) -> None:
+    """Send a reply once more that failed or is perhaps delivered."""
+    await rooms.courier.resend(id_)
+
+
+async def _view(rooms: Rooms, id_: MessageId) -> views.MessageView:
+    view = await rooms.database.read(lambda conn: views.message(conn, id_))
+    if view is None:
+        raise Missing(f"There is no message '{id_}'.")
+    return view
+
+
+def _accepted(accepted: Accepted) -> AcceptedMessage:
+    return AcceptedMessage(id=accepted.message, session=accepted.sessions[0], again=accepted.again)

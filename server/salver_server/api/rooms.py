@@ -1,0 +1,49 @@
+"""What the endpoints may call, opened by `app`."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from salver_server.agents import AgentBook, Standing
+from salver_server.clock import Clock
+from salver_server.delivery import Courier
+from salver_server.ids import AgentName, SessionId
+from salver_server.intake import Intake
+from salver_server.kit.hub import Hub
+from salver_server.messages import Event
+from salver_server.runtimes import Probe
+from salver_server.sessions.keeper import Keeper
+from salver_server.settings import Settings
+from salver_server.store import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    settings: Settings
+    clock: Clock
+    database: Database
+    agents: AgentBook
+    intake: Intake
+    keeper: Keeper
+    courier: Courier
+    hub: Hub[SessionId, Event]
+    wire: Callable[[Standing], Awaitable[None]]
+    """Give a new agent its chat in the window."""
+    close_sessions_of: Callable[[AgentName], Awaitable[None]]
+    """Before an agent is removed."""
+    set_stopped: Callable[[bool], Awaitable[None]]
+    """Stop everything, or resume; a stored state."""
+    probes: Callable[[], Awaitable[dict[str, Probe]]]
+    started_at: str
+    version: str
+    pid: int
+    port: int
+
+
+def _rooms(request: Request) -> Rooms:
+    return cast(Rooms, request.app.state.rooms)
+
+
+Use = Annotated[Rooms, Depends(_rooms)]

@@ -1,0 +1,103 @@
+"""Sessions: what runs, what was said, stop one, close one."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from salver_server.api.rooms import Rooms, Use
+from salver_server.api.shapes import Delivery, Message
+from salver_server.clock import stamp
+from salver_server.errors import Conflict, Missing
+from salver_server.ids import SessionId
+from salver_server.sessions import store, views
+from salver_server.sessions.keeper import State
+
+router = APIRouter(prefix="/sessions", tags=["sessions"])
+
+MOST_SHOWN = 100
+"""Messages and deliveries of one session that are shown at once, the latest."""
+
+
+class Session(BaseModel):
+    id: str
+    agent: str
+    thread: str | None
+    open: bool
+    sandbox: State
+    trouble: str
+    """Why it waits; empty if nothing is wrong."""
+    running: int
+    waiting: int
+    active_at: str
+
+
+class SessionDetail(Session):
+    generation: int
+    sandbox_mark: str
+    """How the runtime knows the sandbox; empty while it sleeps."""
+    messages: list[Message]
+    deliveries: list[Delivery]
+
+
+@router.get("")
+async def sessions(rooms: Use, closed: bool = False) -> list[Session]:
+    rows, counts = await rooms.database.read(
+        lambda conn: (store.sessions(conn, closed=closed), views.counts(conn))
+    )
+    return [_session(rooms, row, counts.get(row.id)) for row in rows]
+
+
+@router.get("/{id_}")
+async def session(rooms: Use, id_: SessionId) -> SessionDetail:
+    row, counts, messages, deliveries = await rooms.database.read(
+        lambda conn: (
+            store.session(conn, id_),
+            views.counts(conn),
+            views.messages(conn, id_, most=MOST_SHOWN),
+            views.latest_deliveries(conn, id_, most=MOST_SHOWN),
+        )
+    )
+    if row is None:
+        raise Missing(f"There is no session '{id_}'. `salver sessions list` names them.")
+    live = rooms.keeper.live(id_)
+    return SessionDetail(
+        **_session(rooms, row, counts.get(id_)).model_dump(),
+        generation=row.generation,
+        sandbox_mark=live.sandbox.mark.handle if live else "",
+        messages=[Message.of(view) for view in messages],
+        deliveries=[Delivery.of(view) for view in deliveries],
+    )
+
+
+@router.post("/{id_}/stop", status_code=202)
+async def stop(rooms: Use, id_: SessionId) -> None:
+    """Stop the running turn and everything that waits before this order."""
+    await rooms.intake.stop(id_)
+
+
+@router.post("/{id_}/close")
+async def close(rooms: Use, id_: SessionId) -> Session:
+    """Close a session: what it still owes is cancelled, its sandbox ends, its files stay."""
+    row = await rooms.database.read(lambda conn: store.session(conn, id_))
+    if row is None:
+        raise Missing(f"There is no session '{id_}'. `salver sessions list` names them.")
+    now = stamp(rooms.clock.now())
+    if not await rooms.database.write(lambda conn: store.close_session(conn, id_, now)):
+        raise Conflict(f"Session '{id_}' is closed already.")
+    await rooms.keeper.end_session(id_, "The session was closed.")
+    row = await rooms.database.read(lambda conn: store.session(conn, id_))
+    assert row is not None
+    return _session(rooms, row, None)
+
+
+def _session(rooms: Rooms, row: store.Session, counts: views.Counts | None) -> Session:
+    return Session(
+        id=row.id,
+        agent=row.agent,
+        thread=row.thread,
+        open=row.state == "open",
+        sandbox=rooms.keeper.state(row.id),
+        trouble=row.trouble,
+        running=counts.running if counts else 0,
+        waiting=counts.waiting if counts else 0,
+        active_at=row.active_at,
+    )

@@ -1,0 +1,298 @@
+"""Opens every room in order, and closes them in the opposite one: the only file that knows them all."""
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncGenerator, Generator, Mapping
+from compileall import compile_dir
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from salver_server import channels, runtimes
+from salver_server.agents import AgentBook, Standing
+from salver_server.api import Rooms, make_app
+from salver_server.channels import ChannelSpec
+from salver_server.clock import Clock, SystemClock, stamp
+from salver_server.delivery import Courier
+from salver_server.errors import NeedsUser
+from salver_server.ids import AgentName, ChannelName, SessionId
+from salver_server.intake import Intake
+from salver_server.kit import failpoint
+from salver_server.kit.background import background, forever
+from salver_server.kit.hub import Hub
+from salver_server.kit.lock import Held, Lock, lock
+from salver_server.kit.unix_http import Listeners, bind, serve_http
+from salver_server.messages import Changed, Event
+from salver_server.routing import book
+from salver_server.runtimes import Identity, Probe, RuntimeSpec, Site
+from salver_server.sessions import store as bus
+from salver_server.sessions.inbox import Inbox
+from salver_server.sessions.keeper import House, Keeper
+from salver_server.sessions.outbox import Outbox
+from salver_server.sessions.reading import open_reading
+from salver_server.sessions.watch import Watch
+from salver_server.settings import Places, Settings, container, places
+from salver_server.store import Database, open_database
+from salver_server.store.install import install
+from salver_server.store.install import set_stopped as store_stopped
+
+
+class AlreadyRunning(NeedsUser):
+    """Another server holds this data folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A house that is open."""
+
+    rooms: Rooms
+    port: int
+    socket: Path
+
+
+@asynccontextmanager
+async def open_house(
+    settings: Settings,
+    *,
+    port: int = 0,
+    clock: Clock | None = None,
+    channel_specs: Mapping[ChannelName, ChannelSpec] | None = None,
+    runtime_specs: Mapping[str, RuntimeSpec] | None = None,
+) -> AsyncGenerator[Running]:
+    """Everything, from the lock to the API; closed in the opposite order.
+
+    Raises `NeedsUser` when another server holds the data folder, or a person must put something right.
+    """
+    where = places(settings.home)
+    _arm(settings, where)
+    async with AsyncExitStack() as stack:
+        _make_folders(where)
+        mine = stack.enter_context(_hold(where))
+        listeners = stack.enter_context(_bind(where, port))
+        mine.tell(
+            {
+                "pid": os.getpid(),
+                "socket": str(where.api_socket),
+                "address": f"127.0.0.1:{listeners.port}",
+            }
+        )
+        database = await stack.enter_async_context(open_database(where.database))
+        rooms = await _open_rooms(
+            stack,
+            settings,
+            where,
+            database,
+            clock=clock or SystemClock(),
+            port=listeners.port,
+            channel_specs=channel_specs if channel_specs is not None else channels.discover(),
+            runtime_specs=runtime_specs if runtime_specs is not None else runtimes.discover(),
+        )
+        await stack.enter_async_context(serve_http(make_app(rooms), listeners))
+        yield Running(rooms=rooms, port=listeners.port, socket=where.api_socket)
+
+
+async def _open_rooms(
+    stack: AsyncExitStack,
+    settings: Settings,
+    where: Places,
+    database: Database,
+    *,
+    clock: Clock,
+    port: int,
+    channel_specs: Mapping[ChannelName, ChannelSpec],
+    runtime_specs: Mapping[str, RuntimeSpec],
+) -> Rooms:
+    this = await database.write(install)
+    identity = Identity(uid=this.uid, gid=this.gid)
+    agents = AgentBook(folder=where.agents, database=database, clock=clock)
+    await agents.open()
+    await asyncio.to_thread(compile_dir, container() / "salver_runner", quiet=2)
+    site = Site(install=this.id, identity=identity, source=container())
+    opened = {
+        name: await stack.enter_async_context(spec.open(site)) for name, spec in runtime_specs.items()
+    }
+    gate = NoGate()
+    reading = await stack.enter_async_context(open_reading())
+    tasks = await stack.enter_async_context(background())
+    hub: Hub[SessionId, Event] = Hub()
+
+    def changed(session: SessionId) -> None:
+        hub.publish(session, Changed(session=session))
+
+    # Rooms of one storey meet here: each is handed the other's callable.
+    inbox = Inbox(
+        database=database,
+        places=where,
+        identity=identity,
+        clock=clock,
+        tasks=tasks,
+        handed=lambda session: keeper.handed(session),
+    )
+    outbox = Outbox(
+        database=database,
+        reading=reading,
+        places=where,
+        clock=clock,
+        tasks=tasks,
+        brought=lambda news: keeper.brought(news),
+        distrusted=lambda session, why: keeper.distrust(session, why),
+    )
+    watch = Watch(outbox.ask)
+    house = House(
+        install=this.id,
+        identity=identity,
+        settings=settings,
+        places=where,
+        database=database,
+        clock=clock,
+        runtimes=opened,
+        agents=agents,
+        gate=gate,
+    )
+    keeper = Keeper(
+        house,
+        inbox=inbox,
+        outbox=outbox,
+        watch=watch,
+        tasks=tasks,
+        changed=changed,
+        owed=lambda chat: courier.ask(chat),
+        progressed=lambda progress: hub.publish(progress.session, progress),
+    )
+
+    def accepted(session: SessionId) -> None:
+        inbox.ask(session)
+        changed(session)
+
+    intake = Intake(database=database, clock=clock, route=book.routed, accepted=accepted)
+    courier = Courier(
+        database=database,
+        clock=clock,
+        specs=channel_specs,
+        channels={
+            name: await stack.enter_async_context(spec.open(intake))
+            for name, spec in channel_specs.items()
+        },
+        tasks=tasks,
+        changed=changed,
+    )
+
+    async def wire(standing: Standing) -> None:
+        now = stamp(clock.now())
+        title = standing.definition.name
+        await database.write(lambda conn: book.wire_local(conn, standing.name, title, now))
+
+    async def close_sessions_of(agent: AgentName) -> None:
+        now = stamp(clock.now())
+        open_ = [row.id for row in await database.read(bus.sessions) if row.agent == agent]
+        for session in open_:
+            await database.write(
+                lambda conn, session=session: bus.close_session(conn, session, now)
+            )
+            await keeper.end_session(session, "Its agent was removed.")
+
+    async def set_stopped(stopped: bool) -> None:
+        since = stamp(clock.now()) if stopped else None
+        await database.write(lambda conn: store_stopped(conn, since))
+        await (keeper.stop() if stopped else keeper.begin(stopped=False))
+
+    async def probes() -> dict[str, Probe]:
+        return {name: await runtime.probe() for name, runtime in opened.items()}
+
+    for standing in await agents.refresh():
+        await wire(standing)
+    await keeper.adopt()
+    await courier.begin()
+    await keeper.begin(stopped=this.stopped_at is not None)
+    stack.push_async_callback(keeper.close)
+    for loop in (inbox.keep_time, keeper.sweep, keeper.watch_over, watch.run):
+        tasks.create_task(forever(loop), name=loop.__qualname__)
+    return Rooms(
+        settings=settings,
+        clock=clock,
+        database=database,
+        agents=agents,
+        intake=intake,
+        keeper=keeper,
+        courier=courier,
+        hub=hub,
+        wire=wire,
+        close_sessions_of=close_sessions_of,
+        set_stopped=set_stopped,
+        probes=probes,
+        started_at=stamp(clock.now()),
+        version=version("salver"),
+        pid=os.getpid(),
+        port=port,
+    )
+
+
+class NoGate:
+    async def open(self, session, socket, token_hash, definition):
+        pass
+
+    async def close(self, session):
+        pass
+
+    async def packs(self, definition):
+        return {}
+
+
+def _arm(settings: Settings, where: Places) -> None:
+    side, _, name = settings.failpoint.partition(":")
+    if side == "server":
+        failpoint.arm(name, where.home / ".failpoint")
+
+
+def _make_folders(where: Places) -> None:
+    """The data folder and the sockets' folder, 0700 and ours; raises `NeedsUser` when they cannot be."""
+    for folder in (
+        where.home,
+        where.run,
+        where.logs,
+        where.sessions,
+        where.homes,
+        where.agents,
+        where.sockets,
+    ):
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            found = folder.lstat()
+        except OSError as exc:
+            raise NeedsUser(
+                f"{folder} cannot be made: {exc.strerror}. Set SALVER_HOME to a folder that you may write to."
+            ) from exc
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise NeedsUser(
+                f"{folder} is no folder of yours. Remove it, or set SALVER_HOME to another folder."
+            )
+        if found.st_mode & 0o077:
+            folder.chmod(0o700)
+
+
+@contextmanager
+def _hold(where: Places) -> Generator[Lock]:
+    with ExitStack() as stack:
+        try:
+            mine = stack.enter_context(lock(where.lock))
+        except Held as exc:
+            pid, address = exc.holder.get("pid", "?"), exc.holder.get("address", "?")
+            raise AlreadyRunning(
+                f"Salver is already running on {where.home}: process {pid}, address {address}. "
+                "Talk to that one, stop it, or set SALVER_HOME to another folder."
+            ) from exc
+        yield mine
+
+
+@contextmanager
+def _bind(where: Places, port: int) -> Generator[Listeners]:
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(bind(where.api_socket, port))
+        except OSError as exc:
+            raise NeedsUser(
+                f"Salver cannot listen on 127.0.0.1:{port}: {exc.strerror}. Choose another with --port, or 0 for a free one."
+            ) from exc
+        yield found

@@ -1,0 +1,93 @@
+"""The command line's way to the server: HTTP over its unix socket, answers as JSON, errors as exit codes."""
+
+import json
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from salver_server.errors import Rejected
+from salver_server.settings import places, read_settings
+
+if TYPE_CHECKING:
+    import httpx2
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_NOT_RUNNING = 3
+
+PATIENCE = 30.0
+"""Seconds for an answer; a stream may be silent for as long as a turn takes."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class Server:
+    def __init__(self, client: "httpx2.Client") -> None:
+        self._client = client
+
+    def ask(self, method: str, path: str, body: object = None, **query: object) -> Any:
+        """The parsed answer; ends the program with the server's own words when it refuses."""
+        answer = self._client.request(
+            method, path, json=body, params={name: str(value) for name, value in query.items()}
+        )
+        if answer.is_error:
+            _refused(answer.content, answer.status_code)
+        return answer.json() if answer.content else None
+
+    @contextmanager
+    def lines(self, path: str) -> "Generator[Generator[dict[str, Any]]]":
+        """The JSON lines of a stream, as they come."""
+        with self._client.stream("GET", path, timeout=None) as answer:
+            if answer.is_error:
+                _refused(answer.read(), answer.status_code)
+            yield (json.loads(line) for line in answer.iter_lines() if line)
+
+
+class Cut(Exception):
+    """The server went away in the middle."""
+
+
+@contextmanager
+def server() -> Generator[Server]:
+    """The running server; ends the program with exit code 3 when there is none."""
+    import httpx2
+
+    try:
+        home = read_settings().home
+    except Rejected as exc:
+        fail(str(exc), EXIT_USAGE)
+    where = places(home)
+    transport = httpx2.HTTPTransport(uds=str(where.api_socket))
+    try:
+        with httpx2.Client(
+            transport=transport, base_url="http://salver", timeout=PATIENCE
+        ) as client:
+            yield Server(client)
+    except httpx2.ConnectError:
+        fail(
+            f"No Salver is running on {where.home}. Start it with `salver serve`.", EXIT_NOT_RUNNING
+        )
+    except httpx2.TimeoutException:
+        fail(
+            "Salver did not answer in time. `salver status` shows whether it is well.",
+            EXIT_NOT_RUNNING,
+        )
+    except httpx2.TransportError as exc:
+        raise Cut(str(exc)) from exc
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """End the program with a sentence for people."""
+    click.echo(f"salver: {message}", err=True)
+    sys.exit(code)
+
+
+def _refused(content: bytes, status: int) -> NoReturn:
+    try:
+        message = json.loads(content)["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = f"The server answered with status {status}. Its log has the details."
+    fail(message, EXIT_USAGE if status < 424 else EXIT_FAILED)

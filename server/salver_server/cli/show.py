@@ -1,0 +1,28 @@
+"""Printing: tables for people, JSON for programs."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+
+def as_json(value: object) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, empty: str) -> None:
+    """Columns as wide as their longest cell; `empty` is said when there is no row."""
+    lines = [
+        [str(row[column] if row[column] is not None else "") for column in columns] for row in rows
+    ]
+    if not lines:
+        click.echo(empty)
+        return
+    titles = [column.replace("_", " ") for column in columns]
+    widths = [max(len(line[i]) for line in [titles, *lines]) for i in range(len(columns))]
+    for number, line in enumerate([titles, *lines]):
+        text = "  ".join(
+            cell.ljust(width) for cell, width in zip(line, widths, strict=True)
+        ).rstrip()
+        click.echo(click.style(text, bold=True) if number == 0 else text)

@@ -1,0 +1,145 @@
+"""One HTTP/1.1 exchange with a sandbox, which may send anything: every length and wait is bounded.
+
+A connection carries one call and is closed: on a unix socket a new one costs next to nothing, and
+nothing is left open between calls. An answer that is cut off ends without its last chunk, so that the
+sandbox can tell it from a whole one.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import h11
+
+MIB = 1024 * 1024
+LONGEST_HEAD = 16 * 1024
+LONGEST_BODY = 32 * MIB
+MOST_DISCARDED = 64 * MIB
+"""Of a body that is not wanted, or beyond the longest, this much is read before the answer."""
+WRITING = 60.0
+"""Seconds that a sandbox may leave an answer unread."""
+
+
+class Refused(Exception):
+    """The call ends here, with this status and this error for the model client."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    method: str
+    path: str
+    """As sent, with whatever follows it: nothing is decoded."""
+    headers: dict[str, str]
+
+    @property
+    def token(self) -> str:
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else ""
+
+
+class Wire:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._conn = h11.Connection(h11.SERVER, max_incomplete_event_size=LONGEST_HEAD)
+        self._bodiless = False
+        self.status = 0
+        """Of the answer, once it has begun."""
+        self.sent = 0
+        """Bytes of the answer's body."""
+
+    async def head(self) -> Head:
+        """Raises `Refused` for what is no HTTP."""
+        event = await self._event()
+        if not isinstance(event, h11.Request):
+            raise ConnectionAbortedError
+        self._bodiless = event.method == b"HEAD"
+        return Head(
+            method=event.method.decode("latin-1"),
+            path=event.target.decode("latin-1"),
+            headers={
+                name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers
+            },
+        )
+
+    async def body(self, longest: int) -> bytes | None:
+        """The request's body; None for a longer one, which is read and thrown away."""
+        parts: list[bytes] = []
+        length = 0
+        while isinstance(event := await self._event(), h11.Data):
+            length += len(event.data)
+            if length <= longest:
+                parts.append(bytes(event.data))
+            else:
+                parts.clear()
+            if length > longest + MOST_DISCARDED:
+                break
+        return b"".join(parts) if length <= longest else None
+
+    async def _event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        try:
+            while (event := self._conn.next_event()) is h11.NEED_DATA:
+                data = await self._reader.read(65536)
+                if not data:
+                    raise ConnectionAbortedError
+                self._conn.receive_data(data)
+        except h11.RemoteProtocolError as exc:
+            raise Refused(400, "bad_request", "The gateway could not read the request.") from exc
+        return event
+
+    async def hung_up(self) -> None:
+        """Return when the sandbox has hung up; more than the one request counts as that too."""
+        try:
+            await self._reader.read(1)
+        except OSError:
+            return
+
+    async def refuse(self, refusal: Refused) -> Literal[True]:
+        """Answer with an error, whole."""
+        error = {
+            "message": str(refusal),
+            "type": "invalid_request_error" if refusal.status < 500 else "api_error",
+            "param": None,
+            "code": refusal.code,
+        }
+        body = json.dumps({"error": error}).encode()
+        headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
+        self.begin(refusal.status, headers)
+        await self.send(b"" if self._bodiless else body)
+        return True
+
+    def begin(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
+        self.status = status
+        self._write(h11.Response(status_code=status, headers=[*headers, ("connection", "close")]))
+
+    async def send(self, part: bytes) -> None:
+        """A piece of the answer's body, at once."""
+        self.sent += len(part)
+        if part:
+            self._write(h11.Data(data=part))
+        async with asyncio.timeout(WRITING):
+            await self._writer.drain()
+
+    async def finish(self) -> None:
+        """End the answer as whole and see it off."""
+        if self._conn.our_state is h11.SEND_BODY:
+            self._write(h11.EndOfMessage())
+        self._writer.close()
+        async with asyncio.timeout(WRITING):
+            await self._writer.wait_closed()
+
+    def cut(self) -> None:
+        """Close at once; an answer that is not finished is seen to be cut off."""
+        self._writer.transport.abort()
+
+    def _write(self, event: h11.Response | h11.Data | h11.EndOfMessage) -> None:
+        data = self._conn.send(event)
+        if data:
+            self._writer.write(data)

@@ -1,0 +1,5 @@
+"""Accepting: once and for all, one committed row, before anybody is told that it arrived."""
+
+from salver_server.intake.accept import Accepted, Intake
+
+__all__ = ["Accepted", "Intake"]

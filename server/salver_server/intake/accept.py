@@ -1,0 +1,189 @@
+"""One transaction of salver.db: the message, and what is owed to each session because of it."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from sqlite3 import Connection
+from typing import Protocol
+
+from salver_server.clock import Clock, stamp
+from salver_server.errors import Conflict, Missing, NeedsUser, Rejected
+from salver_server.ids import AgentName, ChannelName, ChatId, MessageId, SessionId, mint, new_epoch
+from salver_server.intake import store
+from salver_server.kit.failpoint import failpoint
+from salver_server.messages import LONGEST_TEXT, Inbound
+from salver_server.sessions import store as bus
+from salver_server.store import Database
+
+LONGEST_NAME = 400
+"""Characters of a sender's name, an address, a thread or a platform's key."""
+
+
+class Target(Protocol):
+    """What identifies one open session."""
+
+    @property
+    def agent(self) -> AgentName: ...
+    @property
+    def chat(self) -> ChatId | None: ...
+    @property
+    def thread(self) -> str | None: ...
+
+
+Route = Callable[[Connection, Inbound], tuple[ChatId, Sequence[Target]] | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A message that is on disk. `again` if it was accepted before: nothing is owed twice."""
+
+    message: MessageId
+    sessions: tuple[SessionId, ...]
+    again: bool
+
+
+class Intake:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        route: Route,
+        accepted: Callable[[SessionId], None],
+    ) -> None:
+        """`accepted` is told of each session that is owed something new."""
+        self._database = database
+        self._clock = clock
+        self._route = route
+        self._accepted = accepted
+
+    async def __call__(self, message: Inbound) -> Accepted:
+        """Accept a message; when this returns, it is never lost and never answered twice.
+
+        Raises `Rejected` for a message that cannot be accepted, `Missing` for a chat that no agent
+        serves, `NeedsUser` when the disk is full; then nothing was kept.
+        """
+        _check(message)
+        now = self._clock.now()
+        failpoint("intake.before-commit")
+        try:
+            found = await self._database.write(lambda conn: self._keep(conn, message, now))
+        except sqlite3.OperationalError as exc:
+            raise NeedsUser(
+                f"The message was not accepted: {exc}. Free some disk space and send it again."
+            ) from exc
+        failpoint("intake.after-commit")
+        for session in found.sessions:
+            self._accepted(session)
+        return found
+
+    def _keep(self, conn: Connection, message: Inbound, now: datetime) -> Accepted:
+        earlier = store.by_key(conn, message.channel, message.key)
+        if earlier is not None:
+            return Accepted(
+                message=earlier, sessions=tuple(store.sessions_of(conn, earlier)), again=True
+            )
+        routed = self._route(conn, message)
+        if routed is None or not routed[1]:
+            raise Missing(
+                f"No agent serves the chat '{message.address}' on {message.channel}. Wire one to it."
+            )
+        chat, targets = routed
+        id_ = MessageId(mint("msg"))
+        store.keep(conn, id_, message, chat=chat, now=stamp(now))
+        sessions: list[SessionId] = []
+        for target in targets:
+            session = bus.open_session(
+                conn, target.agent, target.chat, target.thread, epoch=new_epoch(), now=stamp(now)
+            )
+            due_at = stamp(max(message.due_at, now) if message.due_at else now)
+            bus.hand_over(
+                conn, session, id_, kind="message", due_at=due_at, now=stamp(now), held=message.held
+            )
+            sessions.append(session)
+        failpoint("intake.in-commit")
+        return Accepted(message=id_, sessions=tuple(sessions), again=False)
+
+    # Orders
+
+    async def cancel(self, message: MessageId) -> str:
+        """Ask for a message not to be answered; returns its state afterwards, as far as it is decided.
+
+        `cancelled` at once where no runner has it; else an order is on its way to the runner, which
+        answers `cancelled` or, if the message was already part of a request, leaves it running.
+        """
+        now = stamp(self._clock.now())
+        states = await self._database.write(lambda conn: store.order_cancel(conn, message, now))
+        if not states:
+            raise Missing(f"There is no message '{message}'.")
+        for session, _ in states:
+            self._accepted(session)
+        return states[0][1]
+
+    async def stop(self, session: SessionId) -> None:
+        """Ask for the running turn, and everything that waits before this order, to end unanswered."""
+        now = stamp(self._clock.now())
+        if not await self._database.write(lambda conn: store.order_stop(conn, session, now)):
+            raise Missing(f"There is no open session '{session}'.")
+        self._accepted(session)
+
+    async def retry(self, message: MessageId) -> Accepted:
+        """Accept the text of a message that failed, was stopped or cancelled once more, as a new message."""
+        found = await self._database.read(
+            lambda conn: store.again(conn, message, self._clock.now())
+        )
+        if found is None:
+            raise Missing(f"There is no message '{message}'.")
+        state, inbound = found
+        if state not in ("failed", "stopped", "cancelled"):
+            raise Conflict(
+                f"Message '{message}' is {state}; only one that ended unanswered can be tried again."
+            )
+        return await self(inbound)
+
+
+def local(
+    agent: AgentName,
+    text: str,
+    *,
+    key: str,
+    sender: str,
+    thread: str | None,
+    sent_at: datetime,
+    due_at: datetime | None,
+) -> Inbound:
+    """A message typed on this computer."""
+    return Inbound(
+        channel=ChannelName("local"),
+        address=agent,
+        thread=thread,
+        key=key,
+        sender=sender,
+        text=text,
+        sent_at=sent_at,
+        due_at=due_at,
+    )
+
+
+def _check(message: Inbound) -> None:
+    if not message.text.strip():
+        raise Rejected("The message is empty. Write something.")
+    if len(message.text) > LONGEST_TEXT:
+        raise Rejected(
+            f"The message has {len(message.text)} characters; at most {LONGEST_TEXT} are accepted. Send it in parts."
+        )
+    for name, value in (
+        ("sender", message.sender),
+        ("key", message.key),
+        ("thread", message.thread or "-"),
+    ):
+        if not value or len(value) > LONGEST_NAME:
+            raise Rejected(f"The message's {name} must have 1 to {LONGEST_NAME} characters.")
+    for value in (message.text, message.sender, message.key, message.thread or ""):
+        try:
+            value.encode()
+        except UnicodeEncodeError as exc:
+            raise Rejected(
+                "The message holds half of a character (a lone surrogate). Send plain text."
+            ) from exc

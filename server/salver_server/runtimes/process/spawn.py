@@ -1,0 +1,230 @@
+"""Start bubblewrap, learn who its sandbox is, put it into its group, and only then let the runner go.
+
+Blocking, in a worker thread: some five milliseconds of waiting. Whatever goes wrong on the way, the
+sandbox's shell finds its gate closed and ends, so that nothing is left running.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from select import POLLIN, poll
+
+from salver_server.errors import NeedsUser, Transient
+from salver_server.runtimes import Launch
+from salver_server.runtimes.process import cgroups, logs, marks, procfs, trouble
+from salver_server.runtimes.process.cgroups import Group, Places
+from salver_server.runtimes.process.command import GO, READY, Handed, Machine, arguments, made_up
+from salver_server.runtimes.process.limits import Plan
+from salver_server.runtimes.process.marks import Handle
+
+PATIENCE = 10.0
+"""Seconds for bubblewrap to make a sandbox: it takes five milliseconds, on a choked machine a second."""
+LAST_WORDS = 1.0
+"""Seconds for it to end once it has closed its pipe."""
+
+Command = Callable[[Machine, Plan, Launch, Handed], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What every start on this machine has at hand."""
+
+    places: Places
+    plan: Plan
+    filter: bytes | None
+    boot: str
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that can be awaited and killed without harm to its pid's next owner."""
+
+    pidfd: int
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def is_dead(self, *, within: float = 0.0) -> bool:
+        return _readable(self.pidfd, within)
+
+    def code(self) -> int | None:
+        """How a dead child of ours ended, negative for a signal; the kernel then forgets it."""
+        found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+        if found is None:
+            return None
+        return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+    def close(self) -> None:
+        os.close(self.pidfd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spawned:
+    """A sandbox whose runner waits at the gate."""
+
+    handle: Handle
+    init: Process
+    outer: Process
+    group: Group
+    gate: socket.socket
+
+    def let_go(self) -> None:
+        # Who has killed it meanwhile learns so from its end.
+        with self.gate, suppress(BrokenPipeError, ConnectionResetError):
+            self.gate.send(GO)
+
+    def discard(self) -> None:
+        """Leave nothing of it. Blocking."""
+        self.gate.close()
+        self.init.kill()
+        _bury(self.outer)
+        self.init.close()
+        self.group.remove()
+
+
+def spawn(means: Means, machine: Machine, launch: Launch, command: Command = arguments) -> Spawned:
+    """Raises `NeedsUser` or `Transient`, and then has left nothing."""
+    try:
+        with ExitStack() as undo:
+            spawned = _spawn(means, machine, launch, command, undo)
+            undo.pop_all()
+            return spawned
+    except OSError as exc:
+        raise trouble.shortage(exc) from exc
+
+
+def _spawn(
+    means: Means, machine: Machine, launch: Launch, command: Command, undo: ExitStack
+) -> Spawned:
+    label = marks.label(launch)
+    group = cgroups.make(means.places, label)
+    undo.callback(group.remove)
+    with logs.opened(launch.log) as log, ExitStack() as only_now:
+        printed = log.tell()
+        told, info = os.pipe()
+        only_now.callback(os.close, told)
+        with ExitStack() as passed:
+            passed.callback(os.close, info)
+            gate, their_gate = socket.socketpair()
+            undo.enter_context(gate)
+            passed.enter_context(their_gate)
+            handed = _handed(means, machine, info, passed)
+            outer, pid = _started(
+                command(machine, means.plan, launch, handed),
+                stdin=their_gate.fileno(),
+                log=log.fileno(),
+                passed=[info, *handed.files.values(), *filter(None, [handed.filter])],
+            )
+        # Before its gate closes, hence: first the gate, then the wait for its end.
+        undo.callback(_bury, outer)
+        undo.callback(gate.close)
+        init_pid = _introduced(told)
+    if init_pid is None:
+        raise _failed(outer, launch, printed)
+    init = Process(os.pidfd_open(init_pid))
+    undo.callback(init.close)
+    undo.callback(init.kill)
+    one = procfs.process(init_pid)
+    if one is None or one.parent != pid:
+        raise _failed(outer, launch, printed)
+    group.attach(init_pid)
+    if _heard(gate) != READY:
+        raise _failed(outer, launch, printed)
+    handle = Handle(boot=means.boot, pid=init_pid, started=one.started, label=label)
+    return Spawned(handle=handle, init=init, outer=outer, group=group, gate=gate)
+
+
+def _handed(means: Means, machine: Machine, info: int, passed: ExitStack) -> Handed:
+    return Handed(
+        info=info,
+        filter=_filled(means.filter, passed) if means.filter else None,
+        files={path: _filled(text.encode(), passed) for path, text in made_up(machine).items()},
+    )
+
+
+def _filled(content: bytes, until: ExitStack) -> int:
+    """A descriptor that reads as this content."""
+    memory = os.memfd_create("salver")
+    until.callback(os.close, memory)
+    os.write(memory, content)
+    os.lseek(memory, 0, os.SEEK_SET)
+    return memory
+
+
+def _started(
+    argv: Sequence[str], *, stdin: int, log: int, passed: Sequence[int]
+) -> tuple[Process, int]:
+    child = subprocess.Popen(  # noqa: S603  built in command.py; no shell sees it
+        argv,
+        stdin=stdin,
+        stdout=log,
+        stderr=log,
+        cwd="/",
+        env={},
+        pass_fds=passed,
+        start_new_session=True,
+    )
+    try:
+        outer = Process(os.pidfd_open(child.pid))
+    except OSError:
+        child.kill()
+        child.wait()
+        raise
+    # Known by its pidfd from here on; a Popen complains of a child that outlives it.
+    child.returncode = 0
+    return outer, child.pid
+
+
+def _introduced(told: int) -> int | None:
+    """The init's pid as bubblewrap gives it; None when it ended without."""
+    text = b""
+    while b"}" not in text:
+        if not _readable(told, PATIENCE):
+            raise _too_slow()
+        more = os.read(told, 4096)
+        if not more:
+            break
+        text += more
+    found = re.search(rb'"child-pid": (\d+)', text)
+    return int(found[1]) if found else None
+
+
+def _heard(gate: socket.socket) -> bytes:
+    """What the sandbox's shell says when all is set up; empty when it has ended instead."""
+    if not _readable(gate.fileno(), PATIENCE):
+        raise _too_slow()
+    with suppress(ConnectionResetError):
+        return gate.recv(len(READY))
+    return b""
+
+
+def _failed(outer: Process, launch: Launch, printed: int) -> NeedsUser | Transient:
+    outer.is_dead(within=LAST_WORDS)
+    return trouble.diagnosis(logs.since(launch.log, printed), trouble.switches())
+
+
+def _too_slow() -> Transient:
+    return Transient(f"bubblewrap took longer than {PATIENCE:.0f} seconds to make a sandbox.")
+
+
+def _bury(outer: Process) -> None:
+    """Wait for bubblewrap's end, which follows that of its sandbox, and take note of it."""
+    if not outer.is_dead(within=PATIENCE):
+        outer.kill()
+        outer.is_dead(within=LAST_WORDS)
+    with suppress(ChildProcessError):
+        outer.code()
+    outer.close()
+
+
+def _readable(descriptor: int, within: float) -> bool:
+    # Not select(), which stops at descriptor 1023.
+    waiting = poll()
+    waiting.register(descriptor, POLLIN)
+    return bool(waiting.poll(within * 1000))

@@ -1,0 +1,86 @@
+"""The folders of a session: what a sandbox sees of the computer, and whose they are."""
+
+import hashlib
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from salver_server.ids import AgentName, SessionId
+from salver_server.runtimes import Identity
+from salver_server.settings import Places
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """Paths of one session. Only inbox, outbox, work, home and line are ever seen by its sandbox."""
+
+    inbox: Path
+    outbox: Path
+    work: Path
+    home: Path
+    line: Path
+    log: Path
+
+    @property
+    def inbound(self) -> Path:
+        return self.inbox / "inbound.db"
+
+    @property
+    def outbound(self) -> Path:
+        return self.outbox / "outbound.db"
+
+    @property
+    def launch(self) -> Path:
+        return self.inbox / "launch.json"
+
+    @property
+    def line_socket(self) -> Path:
+        return self.line / "line"
+
+    @property
+    def gateway_socket(self) -> Path:
+        return self.line / "gateway"
+
+
+def folders(places: Places, session: SessionId, agent: AgentName) -> Folders:
+    """Where the folders of this session are; nothing is made."""
+    own = places.sessions / session
+    return Folders(
+        inbox=own / "in",
+        outbox=own / "out",
+        work=places.agents / agent / "work",
+        home=places.homes / session,
+        line=places.lines / hashlib.sha256(session.encode()).hexdigest()[:12],
+        log=places.logs / "sessions" / f"{session}.log",
+    )
+
+
+def make(found: Folders, identity: Identity) -> None:
+    """Make what is missing, each folder 0700 and of the user that the sandbox runs as."""
+    found.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in (found.inbox, found.outbox, found.work, found.home, found.line):
+        # Made top down, so that no folder above is left to the umask.
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(exist_ok=True, mode=0o700)
+        give(folder, identity)
+
+
+def give(path: Path, identity: Identity) -> None:
+    """Hand a file or folder of ours to the sandbox's user; links are never followed."""
+    found = path.lstat()
+    if (found.st_uid, found.st_gid) != (identity.uid, identity.gid):
+        os.chown(path, identity.uid, identity.gid, follow_symlinks=False)
+
+
+def set_aside(outbox: Path) -> Path:
+    """Move an out/ folder that cannot be trusted away, for a person to look at; return where it is."""
+    aside = outbox.with_name(f"out.aside-{time.time_ns()}")
+    outbox.rename(aside)
+    return aside
+
+
+def remove(found: Folders) -> None:
+    """Remove the sockets' folder of a session that no longer runs."""
+    shutil.rmtree(found.line, ignore_errors=True)

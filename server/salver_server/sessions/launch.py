@@ -1,0 +1,61 @@
+"""The launch record: what a runner is told once, in in/launch.json."""
+
+import json
+import os
+from pathlib import Path
+
+from salver_server.agents import Definition
+from salver_server.runtimes import MIB, Identity, Limits
+from salver_server.sessions.folders import give
+from salver_server.sessions.line import PROTOCOL
+from salver_server.sessions.store import Handover, Session
+
+
+def record(
+    session: Session,
+    definition: Definition,
+    *,
+    generation: int,
+    token: str,
+    pending: list[Handover],
+    failpoint: str,
+) -> dict[str, object]:
+    """The fields that the runner's `launch.py` reads."""
+    return {
+        "protocol": PROTOCOL,
+        "session": session.id,
+        "generation": generation,
+        "epoch": session.epoch,
+        "read": session.read_seq,
+        "agent": definition.name,
+        "provider": definition.provider,
+        "model": definition.model,
+        "instructions": definition.instructions,
+        "token": token,
+        "limits": {"rounds": definition.limits.rounds, "seconds": definition.limits.seconds},
+        "attempts": {str(row.seq): row.attempts for row in pending if row.attempts > 0},
+        "failpoint": failpoint,
+    }
+
+
+def write(path: Path, fields: dict[str, object], identity: Identity) -> None:
+    """Replace the record at `path`, readable by the sandbox's user alone."""
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(
+        os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+    ) as file:
+        json.dump(fields, file)
+    give(fresh, identity)
+    fresh.replace(path)
+
+
+def limits(definition: Definition) -> Limits:
+    bounds = definition.limits
+    return Limits(
+        memory=bounds.memory_mb * MIB,
+        processes=bounds.processes,
+        file=bounds.file_mb * MIB,
+        disk=bounds.disk_mb * MIB,
+        tmp=bounds.tmp_mb * MIB,
+    )

@@ -1,0 +1,273 @@
+"""What a runner wrote becomes ours: one page of rows, one transaction of salver.db.
+
+Nothing in these rows is trusted: numbers must be of messages that were handed over, shapes must be
+right, and a row is known by session, epoch and sequence, never by a name that the sandbox chose.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from sqlite3 import Connection
+
+from salver_server.clock import Clock, Stamp, stamp
+from salver_server.errors import Broken
+from salver_server.ids import ChatId, SessionId
+from salver_server.kit.failpoint import failpoint
+from salver_server.kit.rounds import Rounds
+from salver_server.messages import LONGEST_TEXT, HandoverState
+from salver_server.sessions import store
+from salver_server.sessions.folders import folders
+from salver_server.sessions.reading import Page, Reading, Row, Torn
+from salver_server.settings import Places
+from salver_server.store import Database
+
+OUTCOMES: dict[str, HandoverState] = {
+    "answered": "answered",
+    "failed": "failed",
+    "stopped": "stopped",
+    "cancelled": "cancelled",
+    "seen": "done",
+    "done": "done",
+}
+"""Outcome of an acknowledgement to the state of its message."""
+LONGEST_REASON = 2000
+
+
+@dataclass(slots=True)
+class News:
+    """What one page brought, for those who act on it."""
+
+    session: SessionId
+    rows: int = 0
+    claims: int = 0
+    closed: bool = False
+    chats: set[ChatId] = field(default_factory=set[ChatId])
+    """Chats that something is to be delivered to."""
+
+
+class Outbox:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        reading: Reading,
+        places: Places,
+        clock: Clock,
+        tasks: asyncio.TaskGroup,
+        brought: Callable[[News], None],
+        distrusted: Callable[[SessionId, str], None],
+    ) -> None:
+        """`brought` is told of every page that had rows; `distrusted` of a file that no runner of ours wrote."""
+        self._database = database
+        self._reading = reading
+        self._places = places
+        self._clock = clock
+        self._brought = brought
+        self._distrusted = distrusted
+        self._files: dict[SessionId, tuple[int, tuple[int, int]]] = {}
+        self._rounds = Rounds("outbox.look", self._look, tasks)
+
+    def ask(self, session: SessionId) -> None:
+        """Look at this session's outbound.db, soon."""
+        self._rounds.ask(session)
+
+    async def drain(self, session: SessionId) -> None:
+        """Read everything now; raises what reading raises. For a session whose runner is dead."""
+        while await self._page(session):
+            pass
+
+    async def _look(self, session: SessionId) -> None:
+        try:
+            await self.drain(session)
+        except Torn:
+            # A live writer is done in a moment; a dead one is healed by whoever learns of its death.
+            raise
+        except Broken as exc:
+            self._distrusted(session, str(exc))
+
+    async def _page(self, session: SessionId) -> bool:
+        row = await self._database.read(lambda conn: store.session(conn, session))
+        if row is None:
+            return False
+        place = folders(self._places, session, row.agent)
+        page = await self._reading.read(place.outbox, epoch=row.epoch, after=row.read_seq)
+        self._same_file(row, page)
+        if not page.rows:
+            return False
+        now = stamp(self._clock.now())
+        failpoint("outbox.before-advance")
+        news = await self._database.write(lambda conn: take(conn, row, page.rows, now))
+        failpoint("outbox.after-advance")
+        self._brought(news)
+        return page.more
+
+    def _same_file(self, row: store.Session, page: Page) -> None:
+        """Raise `Broken` for a file that replaced the one seen before under the same generation."""
+        if page.found == "absent":
+            if row.read_seq:
+                raise Broken("outbound.db is gone")
+            return
+        if page.generation > row.generation:
+            raise Broken(f"outbound.db names an owner of the future, generation {page.generation}")
+        known = self._files.get(row.id)
+        if known is not None and known[0] == row.epoch and known[1] != page.file:
+            raise Broken("outbound.db was replaced by another file")
+        self._files[row.id] = (row.epoch, page.file)
+
+    def forget(self, session: SessionId) -> None:
+        """The sandbox is gone; what is in out/ may be moved, healed or copied by us."""
+        self._files.pop(session, None)
+
+
+def take(conn: Connection, session: store.Session, rows: tuple[Row, ...], now: Stamp) -> News:
+    """Apply rows and advance the read position; raises `Broken` at the first that is not right."""
+    # The position may have moved since the page was read; what is read is read once.
+    current = store.session(conn, session.id)
+    assert current is not None
+    if current.epoch != session.epoch:
+        return News(session.id)
+    news = News(session.id)
+    expected = current.read_seq + 1
+    for row in rows:
+        if row.seq < expected:
+            continue
+        if row.seq != expected:
+            raise Broken(f"row {expected} is missing")
+        _apply(conn, current, row, now, news)
+        expected += 1
+    store.advance(conn, session.id, expected - 1, now)
+    failpoint("outbox.in-advance")
+    return news
+
+
+def _apply(conn: Connection, session: store.Session, row: Row, now: Stamp, news: News) -> None:
+    news.rows += 1
+    match row.kind:
+        case "claim":
+            store.claim(conn, session.id, _message(conn, session.id, row), turn=row.turn, now=now)
+            news.claims += 1
+        case "release":
+            store.release(conn, session.id, _message(conn, session.id, row), now)
+        case "ack":
+            _acknowledge(conn, session, row, now, news)
+        case "reply":
+            answers = [_handed(conn, session.id, seq) for seq in _numbers(row, "answers")]
+            _deliver(conn, session, row, now, news, kind="reply", answers=answers)
+            news.closed = True
+        case "send":
+            _deliver(conn, session, row, now, news, kind="send", answers=[])
+        case "continuation":
+            provider, messages = _text(row, "provider", 100), row.body.get("messages")
+            if not isinstance(messages, list):
+                raise Broken(f"row {row.seq} has no list of messages")
+            store.keep_continuation(
+                conn,
+                session.id,
+                epoch=session.epoch,
+                seq=row.seq,
+                provider=provider,
+                body=json.dumps(messages),
+            )
+        case "tool":
+            pass  # for the transcript, and for a retried turn
+        case _:
+            raise Broken(f"row {row.seq} is of an unknown kind")
+
+
+def _acknowledge(
+    conn: Connection, session: store.Session, row: Row, now: Stamp, news: News
+) -> None:
+    seq = _message(conn, session.id, row)
+    state = OUTCOMES.get(str(row.body.get("outcome")))
+    if state is None:
+        raise Broken(f"row {row.seq} has an unknown outcome")
+    reason = _text(row, "reason", LONGEST_REASON)
+    owed = store.settle(conn, session.id, seq, state=state, reason=reason, now=now)
+    news.closed = True
+    if owed and state == "failed":
+        tell_failure(conn, session, row.seq, [seq], reason, now, news.chats)
+
+
+def tell_failure(
+    conn: Connection,
+    session: store.Session,
+    seq: int,
+    failed: list[int],
+    reason: str,
+    now: Stamp,
+    chats: set[ChatId],
+) -> None:
+    """A person is told that these messages failed, in the chat they came from.
+
+    `seq` is the outbound row that says so, or the negative of a message's own where the server says it.
+    """
+    delivery = store.owe_delivery(
+        conn,
+        session.id,
+        epoch=session.epoch,
+        seq=seq,
+        kind="failure",
+        text=reason,
+        answers=failed,
+        now=now,
+    )
+    if delivery is not None:
+        chats.add(_chat_of(conn, delivery))
+    names = ", ".join(str(number) for number in failed)
+    store.note(conn, session.id, f"Message {names} could not be answered. {reason}", now)
+
+
+def _deliver(
+    conn: Connection,
+    session: store.Session,
+    row: Row,
+    now: Stamp,
+    news: News,
+    *,
+    kind: str,
+    answers: list[int],
+) -> None:
+    text = _text(row, "text", LONGEST_TEXT * 5)
+    delivery = store.owe_delivery(
+        conn,
+        session.id,
+        epoch=session.epoch,
+        seq=row.seq,
+        kind=kind,
+        text=text,
+        answers=answers,
+        now=now,
+    )
+    if delivery is not None:
+        news.chats.add(_chat_of(conn, delivery))
+
+
+def _chat_of(conn: Connection, delivery: str) -> ChatId:
+    return conn.execute("SELECT chat FROM deliveries WHERE id = ?", (delivery,)).fetchone()[0]
+
+
+def _message(conn: Connection, session: SessionId, row: Row) -> int:
+    if not isinstance(row.message, int):
+        raise Broken(f"row {row.seq} names no message")
+    return _handed(conn, session, row.message)
+
+
+def _handed(conn: Connection, session: SessionId, seq: int) -> int:
+    if store.kind_of(conn, session, seq) is None:
+        raise Broken(f"message {seq} was never handed over")
+    return seq
+
+
+def _text(row: Row, name: str, longest: int) -> str:
+    value = row.body.get(name)
+    if not isinstance(value, str):
+        raise Broken(f"row {row.seq} has no text {name!r}")
+    return value if len(value) <= longest else value[:longest] + " […]"
+
+
+def _numbers(row: Row, name: str) -> list[int]:
+    value = row.body.get(name)
+    if not isinstance(value, list) or not all(isinstance(item, int) for item in value):  # pyright: ignore[reportUnknownVariableType] being checked
+        raise Broken(f"row {row.seq} has no list of numbers {name!r}")
+    return value  # pyright: ignore[reportUnknownVariableType] checked above

@@ -1,0 +1,171 @@
+"""Reading what sandboxes have written, with a deadline: the server's side of the killable place."""
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from salver_server.errors import Broken, Transient
+
+DEADLINE = 2.0
+"""Seconds for one read; a reader that needs longer is killed and the file not trusted."""
+CHILDREN = 2
+"""Readers at most, so that one file that hangs does not hold up the others."""
+TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
+LONGEST_ANSWER = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row of outbound.db as found: shapes are checked by whoever uses it."""
+
+    seq: int
+    turn: int
+    attempt: int
+    kind: str
+    message: int | None
+    at: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What one read found."""
+
+    found: Literal["read", "absent"]
+    rows: tuple[Row, ...] = ()
+    more: bool = False
+    generation: int = 0
+    file: tuple[int, int] = (0, 0)
+
+
+class Torn(Transient):
+    """A journal lies beside the file: its writer is at work, or died and must be healed."""
+
+
+class Reading:
+    def __init__(self) -> None:
+        self._schema = _expected_schema()
+        self._idle: asyncio.LifoQueue[_Child | None] = asyncio.LifoQueue()
+        for _ in range(CHILDREN):
+            self._idle.put_nowait(None)
+
+    async def read(self, folder: Path, *, epoch: int, after: int) -> Page:
+        """Rows above `after` of the outbound.db in `folder`.
+
+        Raises `Transient` when it is locked, `Torn` when it must be healed first, `Broken` when it is
+        not a file that a runner of ours writes.
+        """
+        request = {"folder": str(folder), "epoch": epoch, "after": after, "schema": self._schema}
+        child = await self._idle.get()
+        try:
+            if child is None:
+                child = await _Child.start()
+            try:
+                async with asyncio.timeout(DEADLINE):
+                    answer = await child.ask(request)
+            except BaseException:
+                await child.end()
+                child = None
+                raise
+        except (TimeoutError, EOFError) as exc:
+            raise Broken(f"reading it took longer than {DEADLINE:g} s or ended the reader") from exc
+        finally:
+            self._idle.put_nowait(child)
+        return _page(answer)
+
+    async def close(self) -> None:
+        for _ in range(CHILDREN):
+            if (child := await self._idle.get()) is not None:
+                await child.end()
+
+
+class _Child:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @staticmethod
+    async def start() -> "_Child":
+        program = str(resources.files("salver_server.sessions").joinpath("reader.py"))
+        return _Child(
+            await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-I",
+                "-S",
+                program,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=LONGEST_ANSWER,
+            )
+        )
+
+    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        line = await self._process.stdout.readline()
+        if not line:
+            raise EOFError
+        return json.loads(line)
+
+    async def end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+
+
+@asynccontextmanager
+async def open_reading() -> AsyncGenerator[Reading]:
+    reading = Reading()
+    try:
+        yield reading
+    finally:
+        await reading.close()
+
+
+def _page(answer: dict[str, Any]) -> Page:
+    match answer["is"]:
+        case "read":
+            return Page(
+                found="read",
+                rows=tuple(_row(values) for values in answer["rows"]),
+                more=answer["more"],
+                generation=answer["generation"],
+                file=(answer["file"][0], answer["file"][1]),
+            )
+        case "absent":
+            return Page(found="absent")
+        case "busy":
+            raise Transient("outbound.db is locked", retry_after=0.005)
+        case "torn":
+            raise Torn("outbound.db has a journal beside it", retry_after=0.02)
+        case _:
+            raise Broken(answer["why"])
+
+
+def _row(values: list[Any]) -> Row:
+    seq, turn, attempt, kind, message, at, body = values
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError) as exc:
+        raise Broken(f"row {seq} holds no JSON") from exc
+    if not isinstance(parsed, dict):
+        raise Broken(f"row {seq} holds no JSON object")
+    return Row(seq=seq, turn=turn, attempt=attempt, kind=kind, message=message, at=at, body=parsed)
+
+
+def _expected_schema() -> list[list[str]]:
+    script = resources.files("salver_server.sessions").joinpath("outbound.sql")
+    conn = sqlite3.connect(":memory:")
+    try:
+        conn.executescript(script.read_text(encoding="utf-8"))
+        return [list(row) for row in conn.execute(TABLES)]
+    finally:
+        conn.close()

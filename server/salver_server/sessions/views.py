@@ -1,0 +1,184 @@
+"""What a person can see of messages and sessions, read from salver.db."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from sqlite3 import Connection
+from typing import Any, Literal
+
+from salver_server.clock import Stamp
+from salver_server.ids import DeliveryId, MessageId, SessionId
+from salver_server.messages import DeliveryState, HandoverState
+
+MessageState = Literal[
+    "received", "held", "queued", "running", "answered", "delivered", "perhaps delivered", "failed", "stopped",
+    "cancelled",
+]  # fmt: skip
+FINAL: tuple[MessageState, ...] = (
+    "delivered",
+    "perhaps delivered",
+    "failed",
+    "stopped",
+    "cancelled",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageView:
+    """One message in one session, and how far it has come."""
+
+    id: MessageId
+    session: SessionId
+    seq: int
+    sender: str
+    text: str
+    state: MessageState
+    reason: str
+    """Why it failed or waits; empty otherwise."""
+    attempts: int
+    turn: int | None
+    accepted_at: Stamp
+    due_at: Stamp
+    changed_at: Stamp
+
+    @property
+    def final(self) -> bool:
+        """Nothing more will happen to it by itself."""
+        return self.state in FINAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryView:
+    id: DeliveryId
+    position: int
+    kind: Literal["reply", "send", "failure"]
+    text: str
+    state: DeliveryState
+    reason: str
+    answers: tuple[MessageId, ...]
+    created_at: Stamp
+
+
+MESSAGE = (
+    "i.id, h.session, h.seq, i.sender, i.text, h.state, d.state, d.kind, h.reason, d.reason, h.attempts, h.turn,"
+    " i.accepted_at, h.due_at, h.changed_at FROM handovers h JOIN intake i ON i.id = h.message"
+    " LEFT JOIN deliveries d ON d.id = h.delivery"
+)
+
+
+def message(conn: Connection, id_: MessageId) -> MessageView | None:
+    """The message in the first of its sessions."""
+    row = conn.execute(
+        f"SELECT {MESSAGE} WHERE h.message = ? AND i.kind = 'message' ORDER BY h.session LIMIT 1",
+        (id_,),
+    ).fetchone()
+    return _message(row) if row else None
+
+
+def messages(conn: Connection, session: SessionId, *, most: int) -> list[MessageView]:
+    """The latest messages of a session, oldest first."""
+    rows = conn.execute(
+        f"SELECT {MESSAGE} WHERE h.session = ? AND i.kind = 'message' ORDER BY h.seq DESC LIMIT ?",
+        (session, most),
+    ).fetchall()
+    return [_message(row) for row in reversed(rows)]
+
+
+def _message(row: tuple[object, ...]) -> MessageView:
+    (id_, session, seq, sender, text, state, delivery, kind, reason, delivery_reason, attempts, turn, accepted_at,
+     due_at, changed_at) = row  # fmt: skip
+    shown, why = _state(state, delivery, kind, reason, delivery_reason)  # pyright: ignore[reportArgumentType] STRICT, CHECKed columns
+    return MessageView(  # pyright: ignore[reportArgumentType] STRICT, CHECKed columns
+        id=id_, session=session, seq=seq, sender=sender, text=text, state=shown, reason=why, attempts=attempts,
+        turn=turn, accepted_at=accepted_at, due_at=due_at, changed_at=changed_at,
+    )  # fmt: skip
+
+
+def _state(
+    state: HandoverState,
+    delivery: DeliveryState | None,
+    kind: str | None,
+    reason: str,
+    delivery_reason: str,
+) -> tuple[MessageState, str]:
+    if state == "answered" and kind == "reply":
+        match delivery:
+            case "delivered":
+                return "delivered", ""
+            case "perhaps":
+                return "perhaps delivered", delivery_reason
+            case "failed":
+                return (
+                    "failed",
+                    f"It was answered, but the reply could not be delivered: {delivery_reason}",
+                )
+            case _:
+                return "answered", delivery_reason
+    if state == "done":  # only orders end so, and orders are not shown
+        return "cancelled", reason
+    return state, reason
+
+
+def deliveries(
+    conn: Connection, session: SessionId, *, since: Stamp, after: int = 0
+) -> list[DeliveryView]:
+    """Deliveries of a session from a moment on and above a position, in order."""
+    rows = conn.execute(
+        "SELECT id, position, kind, text, state, reason, answers, created_at FROM deliveries"
+        " WHERE session = ? AND created_at >= ? AND position > ? ORDER BY position",
+        (session, since, after),
+    )
+    return _deliveries(rows)
+
+
+def latest_deliveries(conn: Connection, session: SessionId, *, most: int) -> list[DeliveryView]:
+    """The latest deliveries of a session, oldest first."""
+    rows = conn.execute(
+        "SELECT id, position, kind, text, state, reason, answers, created_at FROM deliveries"
+        " WHERE session = ? ORDER BY created_at DESC, position DESC LIMIT ?",
+        (session, most),
+    ).fetchall()
+    return _deliveries(reversed(rows))
+
+
+def reply(conn: Connection, message: MessageId) -> str:
+    """The final reply to a message; empty if there is none."""
+    row = conn.execute(
+        "SELECT d.text FROM handovers h JOIN deliveries d ON d.id = h.delivery"
+        " WHERE h.message = ? AND d.kind = 'reply'",
+        (message,),
+    ).fetchone()
+    return row[0] if row else ""
+
+
+def _deliveries(rows: Iterable[tuple[Any, ...]]) -> list[DeliveryView]:
+    return [
+        DeliveryView(
+            id=id_,
+            position=position,
+            kind=kind,
+            text=text,
+            state=state,
+            reason=reason,
+            answers=tuple(json.loads(answers)),
+            created_at=created_at,
+        )
+        for id_, position, kind, text, state, reason, answers, created_at in rows
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many messages of a session are where."""
+
+    waiting: int
+    running: int
+
+
+def counts(conn: Connection) -> dict[SessionId, Counts]:
+    """Sessions that owe something, with how much."""
+    rows = conn.execute(
+        "SELECT session, sum(state <> 'running'), sum(state = 'running') FROM handovers"
+        " WHERE state IN ('received', 'held', 'queued', 'running') AND wakes GROUP BY session"
+    )
+    return {session: Counts(waiting=waiting, running=running) for session, waiting, running in rows}

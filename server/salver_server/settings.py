@@ -1,0 +1,129 @@
+"""Everything that comes from the environment, read once; where the data lies."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError
+from pydantic.dataclasses import dataclass as validated
+
+from salver_server.errors import Rejected
+
+
+@validated(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One field per variable `SALVER_<NAME>`; durations in seconds."""
+
+    home: Path
+    """Folder of all data."""
+    runtime: str = "process"
+    """Which runtime starts the runners."""
+    most_sandboxes: int = Field(default=8, ge=1)
+    """Sandboxes that may live at once; further sessions wait for their turn."""
+    idle: float = Field(default=600, gt=0)
+    """A sandbox without work is stopped after this long."""
+    stall: float = Field(default=120, gt=0)
+    """A turn that shows no progress for this long is asked, then cancelled, then killed."""
+    sweep: float = Field(default=30, gt=0)
+    """How often every live session is looked at although nothing rang."""
+    doorbell: bool = True
+    """Listen to the runners' doorbells."""
+    watch: bool = True
+    """Watch the sessions' folders with watchfiles."""
+    keep_free: int = Field(default=256 * 1024 * 1024, ge=0)
+    """Bytes of disk that stay free: below it no sandbox is started."""
+    failpoint: str = ""
+    """For tests: `server:<name>` or `runner:<name>` stands still there; see kit/failpoint.py."""
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str = "https://api.openai.com/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where things lie below the data folder, and the sockets, which lie elsewhere."""
+
+    home: Path
+    sockets: Path
+    """A short path, since a unix socket's address holds about 100 bytes."""
+
+    @property
+    def database(self) -> Path:
+        return self.home / "salver.db"
+
+    @property
+    def agents(self) -> Path:
+        return self.home / "agents"
+
+    @property
+    def sessions(self) -> Path:
+        return self.home / "sessions"
+
+    @property
+    def homes(self) -> Path:
+        return self.home / "homes"
+
+    @property
+    def packs(self) -> Path:
+        return self.home / "packs"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def run(self) -> Path:
+        return self.home / "run"
+
+    @property
+    def lock(self) -> Path:
+        return self.run / "lock"
+
+    @property
+    def api_socket(self) -> Path:
+        return self.sockets / "api"
+
+    @property
+    def lines(self) -> Path:
+        return self.sockets / "lines"
+
+
+def read_settings() -> Settings:
+    """Settings from the environment; raises `Rejected` naming the variable that is wrong."""
+    found: dict[str, object] = {"home": platformdirs.user_data_path("salver")}
+    for name in Settings.__dataclass_fields__:
+        variable = name.upper() if name.startswith("openai_") else f"SALVER_{name.upper()}"
+        if value := os.environ.get(variable):
+            found[name] = value
+    try:
+        settings = Settings(**found)  # pyright: ignore[reportArgumentType] - pydantic converts and checks
+    except ValidationError as exc:
+        problem = exc.errors()[0]
+        name = str(problem["loc"][0])
+        variable = name.upper() if name.startswith("openai_") else f"SALVER_{name.upper()}"
+        raise Rejected(
+            f"{variable} is not usable: {problem['msg']}. Correct it or unset it."
+        ) from exc
+    return settings
+
+
+def places(home: Path) -> Places:
+    """The places of the data folder `home`."""
+    home = home.expanduser().absolute()
+    return Places(home, _socket_folder(home))
+
+
+def container() -> Path:
+    """The folder that holds the package salver_runner and its locks: the checkout's, else the installed one."""
+    package = Path(__file__).parent
+    checkout = package.parent.parent / "container"
+    return checkout if (checkout / "salver_runner").is_dir() else package / "_runner"
+
+
+def _socket_folder(home: Path) -> Path:
+    short = hashlib.sha256(bytes(home)).hexdigest()[:12]
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and len(runtime) <= 40 and Path(runtime).is_dir():
+        return Path(runtime) / f"salver-{short}"
+    return Path("/tmp") / f"salver-{os.getuid()}-{short}"  # noqa: S108 - made 0700 and checked for its owner

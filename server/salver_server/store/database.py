@@ -1,0 +1,142 @@
+"""salver.db: one writer thread with group commit, readers beside it.
+
+A write is a function that gets the connection and must not commit. Jobs that wait at the same time
+share one commit; each stands behind a savepoint of its own, so that one that fails takes nobody along.
+A write that has returned is on disk.
+"""
+
+import asyncio
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from salver_server.store.migrate import migrate
+
+Result = TypeVar("Result")
+Job = tuple[Callable[[sqlite3.Connection], Any], "Future[Any]"]
+
+MOST_GROUPED = 200
+"""Jobs that share one commit at most, so that no job waits long for its neighbours."""
+READERS = 2
+
+
+class Database:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._local = threading.local()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="salver.db.read")
+        self._opened: list[sqlite3.Connection] = []
+        self._writer = threading.Thread(target=self._write_all, name="salver.db.write", daemon=True)
+        self._writer.start()
+
+    async def write(self, job: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Run `job` in a transaction; return its result once it is on disk.
+
+        Cancelling the caller does not undo the job: it may still be committed.
+        """
+        future: Future[Result] = Future()
+        self._jobs.put((job, future))
+        return await asyncio.wrap_future(future)
+
+    async def read(self, job: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Run `job` on a read-only connection that sees every committed write."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, job)
+
+    def _read(self, job: Callable[[sqlite3.Connection], Result]) -> Result:
+        conn: sqlite3.Connection | None = getattr(self._local, "conn", None)
+        if conn is None:
+            conn = _connect(self._path)
+            conn.execute("PRAGMA query_only=ON")
+            self._local.conn = conn
+            self._opened.append(conn)
+        return job(conn)
+
+    def _write_all(self) -> None:
+        conn = _connect(self._path)
+        while True:
+            first = self._jobs.get()
+            if first is None:
+                break
+            jobs, last = [first], False
+            while len(jobs) < MOST_GROUPED and not self._jobs.empty():
+                following = self._jobs.get()
+                if following is None:
+                    last = True
+                    break
+                jobs.append(following)
+            _commit_together(conn, jobs)
+            if last:
+                break
+        conn.close()
+
+    def close(self) -> None:
+        """Finish every job that was handed in, then close; later calls must not come."""
+        self._jobs.put(None)
+        self._writer.join()
+        self._readers.shutdown()
+        for conn in self._opened:
+            conn.close()
+
+
+@asynccontextmanager
+async def open_database(path: Path) -> AsyncGenerator[Database]:
+    """The migrated database at `path`, made if missing."""
+    await asyncio.to_thread(_prepare, path)
+    database = Database(path)
+    try:
+        yield database
+    finally:
+        await asyncio.to_thread(database.close)
+
+
+def _prepare(path: Path) -> None:
+    # The mode must be right before the first byte is written.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    conn = _connect(path)
+    try:
+        conn.execute("PRAGMA journal_mode=WAL")
+        migrate(conn)
+    finally:
+        conn.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+    conn.execute("PRAGMA synchronous=FULL")
+    conn.execute("PRAGMA foreign_keys=ON")
+    return conn
+
+
+def _commit_together(conn: sqlite3.Connection, jobs: list[Job]) -> None:
+    done: list[tuple[Future[Any], Any]] = []
+    try:
+        conn.execute("BEGIN IMMEDIATE")
+        for job, future in jobs:
+            conn.execute("SAVEPOINT job")
+            try:
+                result = job(conn)
+            except BaseException as exc:  # noqa: BLE001 - it belongs to whoever waits for this job
+                conn.execute("ROLLBACK TO job")
+                future.set_exception(exc)
+            else:
+                done.append((future, result))
+            finally:
+                if conn.in_transaction:
+                    conn.execute("RELEASE job")
+        conn.execute("COMMIT")
+    except sqlite3.Error as exc:  # the disk is full or broken: nobody's job is on disk
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        for _, future in jobs:
+            if not future.done():
+                future.set_exception(exc)
+        return
+    for future, result in done:
+        future.set_result(result)

@@ -1,0 +1,187 @@
+"""A session's side of the wall: turns over a real outbox, through the real gateway, to a scripted model."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from salver_runner import tools
+from salver_runner.inbox import Message
+from salver_runner.launch import Launch, Limits
+from salver_runner.line import Line
+from salver_runner.outbox import Outbox
+from salver_runner.providers.pydantic_ai import Patience, PydanticAI
+from salver_runner.tools import Output, Result, ToolSpec
+from salver_runner.turn import JsonObject, Turn
+from salver_server.clock import SystemClock
+from salver_server.gateway import Call, Gateway, open_gateway, token_hash
+from salver_server.ids import SessionId
+from tests.fakes.model import KEY, MODEL, ScriptedModel
+
+SESSION = SessionId("s-1")
+TOKEN = "session-token"
+IMPATIENT = Patience(pauses=(0, 0, 0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owned:
+    """What an owner set for the upstream."""
+
+    url: str
+    key: SecretStr | None
+    plain: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Door:
+    """The gateway of one session, which can be taken away and put back."""
+
+    gateway: Gateway
+    path: Path
+    model: ScriptedModel
+    key: str | None = KEY
+    calls: list[Call] = field(default_factory=list[Call])
+
+    async def open(self) -> None:
+        key = SecretStr(self.key) if self.key else None
+        await self.gateway.open(
+            SESSION,
+            self.path,
+            token_hash=token_hash(TOKEN),
+            upstream=Owned(url=self.model.url, key=key),
+        )
+
+    async def vanish(self) -> None:
+        await self.gateway.close(SESSION)
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """Takes turns like the runner's loop does, one call each."""
+
+    launch: Launch
+    outbox: Outbox
+    line: Line
+    gateway: Path
+    history: list[JsonObject] = field(default_factory=list[JsonObject])
+    waiting: list[Message] = field(default_factory=list[Message])
+    tools: Mapping[str, ToolSpec] = field(default_factory=tools.discover)
+    patience: Patience = IMPATIENT
+    seq: int = 0
+    turns: list[Turn] = field(default_factory=list[Turn])
+
+    def write(self, text: str, *, sender: str = "Ada", note: bool = False) -> Message:
+        """Hand a message over, into the running turn if there is one."""
+        self.seq += 1
+        message = Message(
+            seq=self.seq,
+            id=f"m-{self.seq}",
+            kind="note" if note else "message",
+            target=None,
+            sender=sender,
+            sent_at="2026-11-22T09:57:00.000Z",
+            text=text,
+            wakes=not note,
+        )
+        self.waiting.append(message)
+        return message
+
+    def begin(self, *, attempt: int = 1, note: str = "") -> Turn:
+        claimed: set[int] = set()
+
+        def pending() -> list[Message]:
+            fresh = [message for message in self.waiting if message.seq not in claimed]
+            claimed.update(message.seq for message in fresh)
+            return fresh
+
+        turn = Turn(
+            launch=self.launch,
+            number=self.outbox.next_turn(),
+            attempt=attempt,
+            outbox=self.outbox,
+            line=self.line,
+            gateway=self.gateway,
+            tools=self.tools,
+            pending=pending,
+            history=self.history,
+            note=note,
+        )
+        turn.claim()
+        self.turns.append(turn)
+        return turn
+
+    async def run(self, turn: Turn) -> str:
+        """The reply; what the provider raises comes through, after the turn has been closed."""
+        try:
+            await PydanticAI(self.patience).turn(turn)
+        finally:
+            self.history = self.history + turn.kept
+            self.waiting = [message for message in self.waiting if message not in turn.seen]
+            self.outbox.close(
+                turn.number,
+                turn.attempt,
+                acks=[],
+                released=[],
+                reply=None,
+                continuation=("pydantic-ai", list(turn.kept)),
+            )
+        return "".join(turn.said).strip()
+
+    async def ask(self, text: str) -> str:
+        self.write(text)
+        return await self.run(self.begin())
+
+    def limit(self, rounds: int) -> None:
+        self.launch = replace(self.launch, limits=Limits(rounds=rounds, seconds=60))
+
+
+def tool(name: str, run: Callable[[Mapping[str, object]], Result]) -> dict[str, ToolSpec]:
+    """A tool that answers at once."""
+
+    async def running(arguments: Mapping[str, object], _output: Output) -> Result:
+        await asyncio.sleep(0)
+        return run(arguments)
+
+    parameters = {"type": "object", "properties": {"command": {"type": "string"}}}
+    return {name: ToolSpec(name=name, description="", parameters=parameters, run=running)}
+
+
+@pytest.fixture
+async def model() -> AsyncGenerator[ScriptedModel]:
+    async with ScriptedModel() as model:
+        yield model
+
+
+@pytest.fixture
+async def door(model: ScriptedModel) -> AsyncGenerator[Door]:
+    calls: list[Call] = []
+    with tempfile.TemporaryDirectory(prefix="line-") as folder:  # sockets want short paths
+        async with open_gateway(SystemClock(), meter=calls.append) as gateway:
+            door = Door(gateway=gateway, path=Path(folder) / "gateway", model=model, calls=calls)
+            await door.open()
+            yield door
+
+
+@pytest.fixture
+def session(door: Door, tmp_path: Path) -> Session:
+    launch = Launch(
+        session=SESSION,
+        generation=1,
+        epoch=1,
+        read=0,
+        agent="house",
+        provider="pydantic-ai",
+        model=MODEL,
+        instructions="You are the house agent.",
+        token=TOKEN,
+        limits=Limits(rounds=20, seconds=60),
+        attempts={},
+        failpoint="",
+    )
+    outbox = Outbox(tmp_path / "outbound.db", epoch=1, generation=1, read=0)
+    line = Line(tmp_path / "line", generation=1, rung=lambda: None)
+    return Session(launch=launch, outbox=outbox, line=line, gateway=door.path)
