@@ -2,7 +2,8 @@
 
 Frames are JSON objects, one a line. To the server: `hello`, `ring` (look at outbound.db), `live`
 (what the turn is doing; lost when the line is cut, nothing else is), `pong`. From the server:
-`ring` (look at inbound.db), `retire` (leave when nothing is pending), `ping`.
+`ring` (look at inbound.db), `retire` (leave when nothing is pending), `cancel` (the turn shows no
+progress: end it as failed), `ping`.
 """
 
 import asyncio
@@ -22,10 +23,19 @@ LONGEST_FRAME = 60_000
 
 
 class Line:
-    def __init__(self, path: Path, *, generation: int, rung: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        generation: int,
+        rung: Callable[[], None],
+        given_up: Callable[[], None],
+    ) -> None:
+        """`rung`: look at inbound.db; `given_up`: end the running turn, the server sees no progress."""
         self._path = path
         self._generation = generation
         self._rung = rung
+        self._given_up = given_up
         self._writer: asyncio.StreamWriter | None = None
         self._text: list[str] = []
         self._turn = 0
@@ -69,6 +79,8 @@ class Line:
                 case "retire":
                     self.retiring = True
                     self._rung()
+                case "cancel":
+                    self._given_up()
                 case "ping":
                     self._send({"frame": "pong"})
                 case _:
@@ -88,6 +100,11 @@ class Line:
             wait = max(0.0, self._sent_at + COALESCE - elapsed())
             self._flush = asyncio.get_running_loop().call_later(wait, self.flush)
 
+    def quiet(self, turn: int, seconds: float) -> None:
+        """Nothing may be heard of this turn for so long, and it is not stuck: a model thinks."""
+        self.flush()
+        self._send({"frame": "live", "turn": turn, "kind": "text", "text": "", "seconds": seconds})
+
     def flush(self) -> None:
         """Send the gathered text now, so that what follows comes after it."""
         if self._flush is not None:
@@ -99,10 +116,14 @@ class Line:
             self._send({"frame": "live", "turn": self._turn, "kind": "text", "text": part})
         self._sent_at = elapsed()
 
-    def tool(self, turn: int, kind: str, text: str) -> None:
-        """A tool call (`tool`), a piece of its output (`output`) or its end (`tool-end`)."""
+    def tool(self, turn: int, kind: str, text: str, *, seconds: float = 0) -> None:
+        """A tool call (`tool`), a piece of its output (`output`) or its end (`tool-end`).
+
+        `seconds` is how long the call may be silent without being stuck.
+        """
         self.flush()
-        self._send({"frame": "live", "turn": turn, "kind": kind, "text": text[:LONGEST_FRAME]})
+        text = text[:LONGEST_FRAME]
+        self._send({"frame": "live", "turn": turn, "kind": kind, "text": text, "seconds": seconds})
 
     def _send(self, frame: dict[str, object]) -> None:
         if self._writer is not None and not self._writer.is_closing():

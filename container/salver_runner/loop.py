@@ -43,10 +43,16 @@ class Loop:
         self._inbox = Inbox(path=inbound)
         self._outbox = outbox
         self._bell = Bell(inbound)
-        self._line = Line(line_socket, generation=launch.generation, rung=self._bell.ring)
+        self._line = Line(
+            line_socket, generation=launch.generation, rung=self._bell.ring, given_up=self._give_up
+        )
         self._transcript = Transcript(home / "transcript.md", self._inbox, outbox)
         self._history: list[JsonObject] | None = None
         self._turn: Turn | None = None
+        self._given_up = asyncio.Event()
+
+    def _give_up(self) -> None:
+        self._given_up.set()
 
     async def run(self) -> None:
         """Serve until retired, or until nobody has cared for long."""
@@ -80,8 +86,10 @@ class Loop:
         snapshot = self._inbox.read(after=self._outbox.watermark)
         if snapshot is None:
             return None
+        # Before the watermark rises: what it rises over is no longer told apart one by one.
+        pending = snapshot.pending(self._outbox.done)
         self._outbox.settle(snapshot.settled)
-        return snapshot.pending(self._outbox.done)
+        return pending
 
     def _obey(self, orders: list[Message], rows: list[Message]) -> bool:
         """Answer orders that concern messages which no turn has seen; true if there were any."""
@@ -131,25 +139,27 @@ class Loop:
 
     async def _run(self, turn: Turn) -> tuple[Outcome, str]:
         """Run the provider until it ends, fails, or a person stops it."""
+        seconds = turn.launch.limits.seconds
+        self._given_up.clear()
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(self._provide(turn), name="turn.provide")
-            listening = tasks.create_task(self._listen(running), name="turn.listen")
-            try:
-                async with asyncio.timeout(turn.launch.limits.seconds * GRACE):
-                    return await asyncio.shield(running)
-            except asyncio.CancelledError:
-                if running.cancelled():
-                    return "stopped", "Stopped."
-                raise
-            except TimeoutError:
-                running.cancel()
-                seconds = turn.launch.limits.seconds
-                return (
-                    "failed",
-                    f"The turn took longer than its limit of {seconds:g} s and was ended.",
-                )
-            finally:
-                listening.cancel()
+            stopped = tasks.create_task(self._listen(), name="turn.listen")
+            given_up = tasks.create_task(self._given_up.wait(), name="turn.given-up")
+            await asyncio.wait(
+                {running, stopped, given_up},
+                timeout=seconds * GRACE,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for task in (running, stopped, given_up):
+                task.cancel()
+        # A provider may end well although it was cancelled in the same moment; then it has ended well.
+        if not running.cancelled():
+            return running.result()
+        if not stopped.cancelled():
+            return "stopped", "Stopped."
+        if not given_up.cancelled():
+            return "failed", "The turn showed no progress and was ended. Send the message again."
+        return "failed", f"The turn took longer than its limit of {seconds:g} s and was ended."
 
     async def _provide(self, turn: Turn) -> tuple[Outcome, str]:
         try:
@@ -175,8 +185,8 @@ class Loop:
         earlier = [json.loads(body) for provider, body in self._inbox.history() if provider == name]
         return [message for body in earlier for message in body] + self._outbox.history(name)
 
-    async def _listen(self, running: asyncio.Task[tuple[Outcome, str]]) -> None:
-        """While the turn runs, answer orders; one that stops it cancels it."""
+    async def _listen(self) -> None:
+        """While the turn runs, answer orders; return at one that stops it."""
         while True:
             await self._bell.wait(connected=self._line.connected)
             rows = self._look()
@@ -186,7 +196,6 @@ class Loop:
                 continue
             self._obey([row for row in rows if row.kind == "cancel"], rows)
             if any(row.kind == "stop" for row in rows):
-                running.cancel()
                 return
 
     def _close(self, turn: Turn, outcome: Outcome, reason: str) -> None:

@@ -83,7 +83,7 @@ class Outbox:
                 "INSERT INTO owner (id, epoch, generation) VALUES (1, ?, ?)",
                 (self.epoch, self._generation),
             )
-            failpoint("outbox.create")
+            failpoint("runner.create")
         else:
             owner = conn.execute("SELECT epoch, generation FROM owner WHERE id = 1").fetchone()
             if owner is None or owner[0] != self.epoch or owner[1] > self._generation:

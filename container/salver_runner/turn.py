@@ -103,7 +103,7 @@ class Turn:
                 failed=True,
             )
         self.outbox.tool(self.number, self.attempt, name, arguments)
-        self.line.tool(self.number, "tool", f"{name} {summary(arguments)}")
+        self.line.tool(self.number, "tool", f"{name} {summary(arguments)}", seconds=tool.longest)
         result = await tool.run(arguments, lambda text: self.line.tool(self.number, "output", text))
         self.line.tool(self.number, "tool-end", "failed" if result.failed else "done")
         # A tool that never waits must not keep orders and other live work from being heard.

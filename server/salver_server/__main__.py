@@ -1,7 +1,6 @@
 """The program `salver`: `serve` is owned here, every other command speaks to a running server."""
 
 import asyncio
-import logging
 import signal
 import sys
 from pathlib import Path
@@ -10,9 +9,8 @@ import click
 
 from salver_server.cli import EXIT_USAGE, commands
 from salver_server.errors import SalverError
+from salver_server.kit.logs import to_stderr
 from salver_server.settings import Settings, read_settings
-
-logger = logging.getLogger(__name__)
 
 
 @click.group(commands=commands)
@@ -25,9 +23,7 @@ def main() -> None:
 @click.option("--port", default=0, show_default="a free one", help="TCP port on 127.0.0.1.")
 def serve(port: int) -> None:
     """Start the server and stay until it is ended."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    )
+    to_stderr()
     try:
         sys.exit(asyncio.run(_serve(read_settings(), port)))
     except* SalverError as group:

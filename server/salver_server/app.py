@@ -90,6 +90,7 @@ async def open_house(
             runtime_specs=runtime_specs if runtime_specs is not None else runtimes.discover(),
         )
         await stack.enter_async_context(serve_http(make_app(rooms), listeners))
+        stack.callback(rooms.hub.close)
         yield Running(rooms=rooms, port=listeners.port, socket=where.api_socket)
 
 
@@ -111,7 +112,8 @@ async def _open_rooms(
     await asyncio.to_thread(compile_dir, container() / "salver_runner", quiet=2)
     site = Site(install=this.id, identity=identity, source=container())
     opened = {
-        name: await stack.enter_async_context(spec.open(site)) for name, spec in runtime_specs.items()
+        name: await stack.enter_async_context(spec.open(site))
+        for name, spec in runtime_specs.items()
     }
     gate = NoGate()
     reading = await stack.enter_async_context(open_reading())

@@ -30,6 +30,8 @@ class ToolSpec:
     """For the model: what it does, when to use it, what comes back."""
     parameters: Mapping[str, object]
     """JSON schema of the arguments, an object."""
+    longest: float
+    """Seconds that one call may take at most."""
     run: Callable[[Mapping[str, object], Output], Awaitable[Result]]
     """Never raises for bad arguments: the result says what was wrong. Cancelled, it leaves nothing running."""
 

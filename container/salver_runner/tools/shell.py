@@ -120,5 +120,6 @@ TOOL = ToolSpec(
         "required": ["command"],
         "additionalProperties": False,
     },
+    longest=LONGEST_TIMEOUT,
     run=run_shell,
 )

@@ -1,6 +1,6 @@
 """AGENT.md: front matter in YAML, then the instructions. One parser for hand and form."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -56,7 +56,7 @@ def parse(text: str) -> Definition:
         )
     matter, body = _split(text)
     try:
-        fields = yaml.safe_load(matter) if matter.strip() else {}
+        fields: object = yaml.safe_load(matter) if matter.strip() else {}
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         where = f"line {mark.line + 2}" if mark else "the front matter"
@@ -66,12 +66,13 @@ def parse(text: str) -> Definition:
         ) from exc
     if not isinstance(fields, dict):
         raise Rejected("AGENT.md: between the two '---' there must be lines like 'provider: demo'.")
-    if "instructions" in fields:
+    found = cast(dict[str, object], fields)
+    if "instructions" in found:
         raise Rejected(
             "AGENT.md: the instructions are the text below the second '---', not a field."
         )
     try:
-        definition = Definition.model_validate({**fields, "instructions": body.strip()})
+        definition = Definition.model_validate({**found, "instructions": body.strip()})
     except ValidationError as exc:
         problem = exc.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])

@@ -1,14 +1,14 @@
 """Following one message: what the databases say, and between it what the turn shows live."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Literal
 
 from pydantic import BaseModel
 
 from salver_server.api.rooms import Rooms
 from salver_server.api.shapes import Delivery
-from salver_server.ids import SessionId
-from salver_server.messages import Event, Progress
+from salver_server.kit.hub import Closed
+from salver_server.messages import Progress
 from salver_server.sessions import store, views
 from salver_server.sessions.views import MessageState, MessageView
 
@@ -47,60 +47,86 @@ MOST_EARLY = 2000
 """Live events kept until it is known which turn the message is part of."""
 
 
-async def follow(rooms: Rooms, view: MessageView) -> AsyncIterator[Followed]:
-    """Events from now until the message has come to its end."""
-    session = view.session
-    position = 0
-    shown: tuple[MessageState, str, str] | None = None
-    turn: int | None = None
-    early: list[Progress] = []
-    with rooms.hub.listen(session) as listener:
-        event: Event | None = None
-        while True:
-            if isinstance(event, Progress):
-                if turn is None:
-                    early = [*early[-MOST_EARLY:], event]
-                elif event.turn == turn:
-                    yield LiveEvent(event=event.kind, text=event.text)
-                event = await listener.next()
-                continue
-            now, trouble, deliveries = await _look(rooms, view, session, position)
-            if turn != now.turn:
-                turn = now.turn
-                for held in early:
-                    if held.turn == turn:
-                        yield LiveEvent(event=held.kind, text=held.text)
-                early = []
-            if shown != (now.state, now.reason, trouble):
-                shown = (now.state, now.reason, trouble)
-                yield StateEvent(state=now.state, reason=now.reason, trouble=trouble)
-            for delivery in deliveries:
-                if delivery.state not in ("delivered", "perhaps", "failed"):
-                    break
-                position = delivery.position
-                if delivery.kind == "send" or view.id in delivery.answers:
-                    yield DeliveryEvent(delivery=Delivery.of(delivery))
-            if now.final:
-                reply = await rooms.database.read(lambda conn: views.reply(conn, view.id))
-                yield EndEvent(state=now.state, reason=now.reason, reply=reply)
-                return
-            event = await listener.next()
+async def follow(rooms: Rooms, message: MessageView) -> AsyncIterator[Followed]:
+    """Events from now until the message has come to its end, or the server ends."""
+    following = Following(rooms, message)
+    with rooms.hub.listen(message.session) as listener:
+        try:
+            while not following.ended:
+                async for event in following.look():
+                    yield event
+                while not following.ended and isinstance(news := await listener.next(), Progress):
+                    for event in following.live(news):
+                        yield event
+        except Closed:
+            return
 
 
-async def _look(
-    rooms: Rooms, view: MessageView, session: SessionId, position: int
-) -> tuple[MessageView, str, list[views.DeliveryView]]:
-    now, row, deliveries = await rooms.database.read(
-        lambda conn: (
-            views.message(conn, view.id),
-            store.session(conn, session),
-            views.deliveries(conn, session, since=view.accepted_at, after=position),
+class Following:
+    """What has been shown of one message so far."""
+
+    def __init__(self, rooms: Rooms, message: MessageView) -> None:
+        self._rooms = rooms
+        self._message = message
+        self._turn: int | None = None
+        self._position = 0
+        self._shown: StateEvent | None = None
+        self._early: list[Progress] = []
+        self.ended = False
+
+    def live(self, progress: Progress) -> Iterator[LiveEvent]:
+        """Live text may come before the row that says which turn the message is part of."""
+        if self._turn is None:
+            self._early = [*self._early[-MOST_EARLY:], progress]
+        elif progress.turn == self._turn:
+            yield LiveEvent(event=progress.kind, text=progress.text)
+
+    async def look(self) -> AsyncIterator[Followed]:
+        """Whatever is new in salver.db."""
+        message, session, deliveries, reply = await self._rooms.database.read(
+            lambda conn: (
+                views.message(conn, self._message.id),
+                store.session(conn, self._message.session),
+                views.deliveries(
+                    conn,
+                    self._message.session,
+                    since=self._message.accepted_at,
+                    after=self._position,
+                ),
+                views.reply(conn, self._message.id),
+            )
         )
-    )
-    assert now is not None
-    trouble = row.trouble if row else ""
-    if rooms.keeper.stopped:
-        trouble = "Everything is stopped. `salver resume` goes on."
-    elif rooms.keeper.state(session) == "waiting":
-        trouble = f"It waits for one of the {rooms.settings.most_sandboxes} sandboxes."
-    return now, trouble, deliveries
+        assert message is not None
+        if message.turn != self._turn:
+            self._turn, early, self._early = message.turn, self._early, []
+            for progress in early:
+                for event in self.live(progress):
+                    yield event
+        state = StateEvent(
+            state=message.state,
+            reason=message.reason,
+            trouble=self._trouble(session.trouble if session else ""),
+        )
+        if state != self._shown:
+            self._shown = state
+            yield state
+        for event in self._delivered(deliveries):
+            yield event
+        if message.final:
+            self.ended = True
+            yield EndEvent(state=message.state, reason=message.reason, reply=reply)
+
+    def _delivered(self, deliveries: list[views.DeliveryView]) -> Iterator[DeliveryEvent]:
+        for delivery in deliveries:
+            if delivery.state in ("waiting", "sending"):
+                return
+            self._position = delivery.position
+            if delivery.kind == "send" or self._message.id in delivery.answers:
+                yield DeliveryEvent(delivery=Delivery.of(delivery))
+
+    def _trouble(self, stored: str) -> str:
+        if self._rooms.keeper.stopped:
+            return "Everything is stopped. `salver resume` goes on."
+        if self._rooms.keeper.state(self._message.session) == "waiting":
+            return f"It waits for one of the {self._rooms.settings.most_sandboxes} sandboxes."
+        return stored

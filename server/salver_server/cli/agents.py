@@ -1,6 +1,7 @@
 """`salver agents`: list, show, new, edit, remove."""
 
 from pathlib import Path
+from typing import IO
 
 import click
 
@@ -48,7 +49,7 @@ def show_(name: str, as_json: bool) -> None:
     "--file", type=click.File(encoding="utf-8"), help="Take AGENT.md from this file; - is stdin."
 )
 @json_option
-def new(name: str, file: click.utils.LazyFile | None, as_json: bool) -> None:
+def new(name: str, file: IO[str] | None, as_json: bool) -> None:
     """Make an agent."""
     text = file.read() if file else None
     with server() as house:
@@ -65,7 +66,7 @@ def new(name: str, file: click.utils.LazyFile | None, as_json: bool) -> None:
     "--file", type=click.File(encoding="utf-8"), help="Take AGENT.md from this file; - is stdin."
 )
 @json_option
-def edit(name: str, file: click.utils.LazyFile | None, as_json: bool) -> None:
+def edit(name: str, file: IO[str] | None, as_json: bool) -> None:
     """Change an agent's AGENT.md, in $EDITOR unless --file is given."""
     with server() as house:
         text: str | None = (

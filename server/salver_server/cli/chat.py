@@ -38,7 +38,7 @@ def chat(text: str, agent: str | None, session: str | None, fresh: bool, as_json
     --json each event is a line, and the last one holds the final reply.
     """
     if text == "-":
-        text = click.get_text_stream("stdin").read()
+        text = sys.stdin.read()
     body = {
         "text": text,
         "agent": agent,

@@ -186,14 +186,15 @@ class Gateway:
             logger.exception("a model call broke", extra={"session": door.session})
         finally:
             wire.cut()
-            self._meter(
-                Call(
-                    session=door.session,
-                    status=wire.status or HUNG_UP,
-                    bytes=wire.sent,
-                    seconds=self._clock.elapsed() - began,
+            if wire.heard:
+                self._meter(
+                    Call(
+                        session=door.session,
+                        status=wire.status or HUNG_UP,
+                        bytes=wire.sent,
+                        seconds=self._clock.elapsed() - began,
+                    )
                 )
-            )
 
     async def _pass_on(self, door: Door, wire: Wire, head: Head, body: bytes) -> bool:
         async with self._loading:

@@ -110,13 +110,13 @@ def _refused(status: int, target: Target) -> Refused | None:
         return Refused(
             401,
             "key_refused",
-            f"The model provider at {target.host} wants a key and none is set. Set openai_api_key.",
+            f"The model provider at {target.host} wants a key and none is set. Set OPENAI_API_KEY and restart Salver.",
         )
     if status == 401:
         return Refused(
             401,
             "key_refused",
-            f"The model provider at {target.host} refused the key. Set a valid openai_api_key.",
+            f"The model provider at {target.host} refused the key. Set a valid OPENAI_API_KEY and restart Salver.",
         )
     if status == 403:
         return Refused(
@@ -128,7 +128,7 @@ def _refused(status: int, target: Target) -> Refused | None:
         return Refused(
             502,
             "upstream_redirects",
-            f"The model provider at {target.host} points to another address. Set that one as openai_base_url.",
+            f"The model provider at {target.host} points to another address. Set that one as OPENAI_BASE_URL and restart Salver.",
         )
     return None
 
@@ -163,7 +163,7 @@ def _unreachable(exc: httpx2.RequestError, target: Target) -> Refused:
     return Refused(
         502,
         "upstream_unreachable",
-        f"Salver cannot reach the model provider at {target.host}: {cause}. Check the network and openai_base_url.",
+        f"Salver cannot reach the model provider at {target.host}: {cause}. Check the network and OPENAI_BASE_URL.",
     )
 
 

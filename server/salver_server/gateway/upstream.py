@@ -42,11 +42,9 @@ def target(upstream: Upstream) -> Target:
     """The upstream, checked; raises `NeedsUser` saying what is wrong with it."""
     key = upstream.key.get_secret_value().strip() if upstream.key else ""
     if any(not "!" <= letter <= "~" for letter in key):
-        raise NeedsUser(
-            "The model provider's key holds a character that no key has. Set the key anew."
-        )
+        raise NeedsUser("OPENAI_API_KEY holds a character that no key has. Set it anew.")
     # An address may hold a secret itself, so the texts below never quote it whole.
-    wrong = "The model provider's address is not usable: {}. Set it like https://host/v1."
+    wrong = "OPENAI_BASE_URL is not usable: {}. Set it like https://host/v1."
     try:
         parts = urlsplit(upstream.url)
         host, port = parts.hostname or "", parts.port
@@ -55,12 +53,12 @@ def target(upstream: Upstream) -> Target:
     if parts.scheme not in ("http", "https") or not host:
         raise NeedsUser(wrong.format("it is no http or https address"))
     if parts.username is not None or parts.password is not None:
-        raise NeedsUser(wrong.format("it holds a name or password; set the key by itself"))
+        raise NeedsUser(wrong.format("it holds a name or password, which belong in OPENAI_API_KEY"))
     if parts.query or parts.fragment:
         raise NeedsUser(wrong.format("nothing may follow its path"))
     if parts.scheme == "http" and not upstream.plain and not _is_loopback(host):
         raise NeedsUser(
-            f"Calls to {host} would travel unencrypted. Use https, or allow plain http for it."
+            f"Calls to {host} would travel unencrypted. Use https, or accept it with OPENAI_PLAIN_HTTP=1."
         )
     return Target(
         base=f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}",

@@ -50,6 +50,8 @@ class Wire:
         self._writer = writer
         self._conn = h11.Connection(h11.SERVER, max_incomplete_event_size=LONGEST_HEAD)
         self._bodiless = False
+        self.heard = False
+        """Whether anything came at all."""
         self.status = 0
         """Of the answer, once it has begun."""
         self.sent = 0
@@ -89,6 +91,7 @@ class Wire:
                 data = await self._reader.read(65536)
                 if not data:
                     raise ConnectionAbortedError
+                self.heard = True
                 self._conn.receive_data(data)
         except h11.RemoteProtocolError as exc:
             raise Refused(400, "bad_request", "The gateway could not read the request.") from exc

@@ -21,7 +21,7 @@ PEER = struct.Struct("3i")
 class PeerChecked(H11Protocol):
     """Hears only the server's own user, and root, on a unix socket."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] uvicorn's own narrowing
+    def connection_made(self, transport: asyncio.Transport) -> None:
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family == socket.AF_UNIX and not _may(peer_uid(sock)):
             transport.abort()
@@ -84,8 +84,8 @@ async def serve_http(app: ASGIApp, listeners: Listeners) -> AsyncGenerator[None]
         serving = tasks.create_task(
             server.serve(sockets=[listeners.unix, listeners.tcp]), name="api.serve"
         )
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.005)  # uvicorn tells nobody when it is ready
+        while not server.started and not serving.done():  # noqa: ASYNC110 uvicorn tells nobody when it is ready
+            await asyncio.sleep(0.005)
         try:
             yield
         finally:

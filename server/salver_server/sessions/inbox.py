@@ -9,6 +9,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Generator
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -59,10 +60,9 @@ class Inbox:
     async def keep_time(self) -> None:
         """Hand over what becomes due, exactly then; runs until cancelled."""
         while True:
-            now = self._clock.now()
-            for session in await self._database.read(
-                lambda conn: store.sessions_due(conn, stamp(now))
-            ):
+            now = stamp(self._clock.now())
+            due_now = partial(store.sessions_due, now=now)
+            for session in await self._database.read(due_now):
                 self._rounds.ask(session)
             due = await self._database.read(store.next_due)
             self._due_changed.clear()

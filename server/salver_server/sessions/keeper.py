@@ -128,6 +128,8 @@ class Keeper:
         self._waiting: dict[SessionId, None] = {}
         self._crashes: dict[SessionId, int] = {}
         self._stopped = False
+        self._emptied = asyncio.Event()
+        self._emptied.set()
         self._rounds = Rounds("keeper.keep", self._keep, tasks)
 
     # What others ask and tell
@@ -200,6 +202,7 @@ class Keeper:
             self._changed(session)
             return
         self._starting.add(session)
+        self._count()
         self._changed(session)
         try:
             await self._start(session, pending)
@@ -208,6 +211,7 @@ class Keeper:
             raise Transient(str(exc), retry_after=RETRY_START) from exc
         finally:
             self._starting.discard(session)
+            self._count()
             self._changed(session)
 
     async def _refresh(self, live: Live) -> None:
@@ -250,6 +254,13 @@ class Keeper:
             live.retiring = True
             live.line.retire()
             return
+
+    def _count(self) -> None:
+        """Keep `_emptied` true to its name: no sandbox lives or is being started."""
+        if self._live or self._starting:
+            self._emptied.clear()
+        else:
+            self._emptied.set()
 
     def _admit_next(self) -> None:
         for session in list(self._waiting)[:1]:
@@ -396,6 +407,7 @@ class Keeper:
             patient_until=now + self._house.settings.stall,
         )
         self._live[row.id] = live
+        self._count()
         if self._house.settings.watch:
             self._watch.add(place.outbox, row.id)
         self._tasks.create_task(self._see_out(live), name=f"keeper.see-out({row.id})")
@@ -433,8 +445,9 @@ class Keeper:
         )
         self._watch.drop(live.place.outbox)
         await self._shut(session, live.place, live.line)
-        await self._bury(live.session, ended, live)
+        await self._bury(live.session, ended, live, blameless=live.blameless)
         self._live.pop(session, None)
+        self._count()
         self._changed(session)
         self._admit_next()
         if live.blameless or (live.verdict == "" and ended.code == 0):
@@ -445,7 +458,9 @@ class Keeper:
         await self._house.clock.sleep(wait)
         self.ask(session)
 
-    async def _bury(self, row: store.Session, ended: Exit, live: Live | None) -> None:
+    async def _bury(
+        self, row: store.Session, ended: Exit, live: Live | None, *, blameless: bool
+    ) -> None:
         """Read what is left, put a bad file aside, and let what was cut off wait again or fail."""
         failpoint("keeper.before-burial")
         distrusted = live.distrusted if live else ""
@@ -474,7 +489,7 @@ class Keeper:
         end = burial.End(
             session=row,
             exit=ended,
-            blameless=bool(live and live.blameless),
+            blameless=blameless,
             stalled=bool(live and live.stalled),
             verdict=live.verdict if live else "",
         )
@@ -582,11 +597,9 @@ class Keeper:
                 )
                 return
         if sandbox is None:
-            await self._bury(
-                session,
-                Exit(cause="lost", code=None, detail="It ended while Salver was not running."),
-                None,
-            )
+            ended = Exit(cause="lost", code=None, detail="It ended while Salver was not running.")
+            # A server that died before its sandbox existed says nothing about any message.
+            await self._bury(session, ended, None, blameless=row.handle is None)
             return
         if row.handle is None:
             handle = sandbox.mark.handle
@@ -623,8 +636,7 @@ class Keeper:
     async def end_all(self, why: str) -> None:
         for live in list(self._live.values()):
             self._end(live, why, blameless=True)
-        while self._live or self._starting:
-            await asyncio.sleep(0.01)
+        await self._emptied.wait()
 
     async def end_session(self, session: SessionId, why: str) -> None:
         """End the sandbox of a session that was closed."""

@@ -7,12 +7,14 @@ comes in is only ever a hint or a picture of what goes on; the databases hold wh
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from salver_server.ids import SessionId
+from salver_server.kit.pace import Pace
 from salver_server.messages import Progress
 from salver_server.runtimes import Identity
 from salver_server.sessions.folders import give
@@ -21,7 +23,21 @@ LONGEST_FRAME = 512 * 1024
 """Bytes of one frame; a longer one cuts the line."""
 MOST_CONNECTIONS = 4
 """Connections of one sandbox at a time; only the latest greeting counts."""
+FRAMES_A_SECOND = 200
+"""A runner sends at most 25 live frames and some rings a second; whoever floods is read more slowly."""
 PROTOCOL = 1
+"""Version of the bus and the line; a runner of another one is told by its launch record."""
+
+
+def listening(path: Path, identity: Identity) -> socket.socket:
+    """A unix socket at `path`, made anew, that only this user may connect to."""
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.bind(str(path))
+    path.chmod(0o600)
+    give(path, identity)
+    return sock
+
 
 LiveKind = Literal["text", "tool", "output", "tool-end"]
 
@@ -47,13 +63,13 @@ class Line:
         self._server: asyncio.Server | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._connections: set[asyncio.StreamWriter] = set()
+        self._pace = Pace(FRAMES_A_SECOND)
 
-    async def open(self, socket: Path, identity: Identity) -> None:
-        """Listen at `socket`, made anew, for the sandbox's user alone."""
-        socket.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, socket, limit=LONGEST_FRAME)
-        socket.chmod(0o600)
-        give(socket, identity)
+    async def open(self, path: Path, identity: Identity) -> None:
+        """Listen at `path`, made anew, for the sandbox's user alone."""
+        self._server = await asyncio.start_unix_server(
+            self._serve, sock=listening(path, identity), limit=LONGEST_FRAME
+        )
 
     def close(self) -> None:
         if self._server is not None:
@@ -94,6 +110,7 @@ class Line:
             with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError):
                 while line := await reader.readline():
                     self._hear(json.loads(line), writer)
+                    await self._pace.keep()
         finally:
             self._connections.discard(writer)
             if self._writer is writer:
@@ -133,6 +150,6 @@ class Line:
         ):
             raise ValueError("a live frame has a turn and a text")
         if kind not in get_args(LiveKind):
-            return
-        progress = Progress(session=self._session, turn=turn, kind=kind, text=text)
+            raise ValueError("a live frame has a known kind")
+        progress = Progress(session=self._session, turn=turn, kind=cast(LiveKind, kind), text=text)
         self._heard.progressed(progress, float(seconds))

@@ -14,11 +14,12 @@ from salver_server.clock import Clock, Stamp, stamp
 from salver_server.errors import Broken
 from salver_server.ids import ChatId, SessionId
 from salver_server.kit.failpoint import failpoint
+from salver_server.kit.pace import Pace
 from salver_server.kit.rounds import Rounds
 from salver_server.messages import LONGEST_TEXT, HandoverState
 from salver_server.sessions import store
 from salver_server.sessions.folders import folders
-from salver_server.sessions.reading import Page, Reading, Row, Torn
+from salver_server.sessions.reading import Page, Reading, Row
 from salver_server.settings import Places
 from salver_server.store import Database
 
@@ -32,6 +33,8 @@ OUTCOMES: dict[str, HandoverState] = {
 }
 """Outcome of an acknowledgement to the state of its message."""
 LONGEST_REASON = 2000
+EMPTY_LOOKS_A_SECOND = 50
+"""A session that rings more often without new rows is looked at more slowly."""
 
 
 @dataclass(slots=True)
@@ -65,6 +68,7 @@ class Outbox:
         self._clock = clock
         self._brought = brought
         self._distrusted = distrusted
+        self._paces: dict[SessionId, Pace] = {}
         self._files: dict[SessionId, tuple[int, tuple[int, int]]] = {}
         self._rounds = Rounds("outbox.look", self._look, tasks)
 
@@ -72,35 +76,40 @@ class Outbox:
         """Look at this session's outbound.db, soon."""
         self._rounds.ask(session)
 
-    async def drain(self, session: SessionId) -> None:
-        """Read everything now; raises what reading raises. For a session whose runner is dead."""
-        while await self._page(session):
-            pass
+    async def drain(self, session: SessionId) -> bool:
+        """Read everything that is there, and say whether there was anything; raises what reading raises."""
+        found = False
+        while (page := await self._page(session)) is not None:
+            found = True
+            if not page.more:
+                break
+        return found
 
     async def _look(self, session: SessionId) -> None:
+        # Transient and Torn go on to the rounds: a live writer is done in a moment, and a dead one's
+        # journal is healed by whoever learns of its death.
+        pace = self._paces.setdefault(session, Pace(EMPTY_LOOKS_A_SECOND))
         try:
-            await self.drain(session)
-        except Torn:
-            # A live writer is done in a moment; a dead one is healed by whoever learns of its death.
-            raise
+            if not await self.drain(session):
+                await pace.keep()
         except Broken as exc:
             self._distrusted(session, str(exc))
 
-    async def _page(self, session: SessionId) -> bool:
+    async def _page(self, session: SessionId) -> Page | None:
         row = await self._database.read(lambda conn: store.session(conn, session))
         if row is None:
-            return False
+            return None
         place = folders(self._places, session, row.agent)
         page = await self._reading.read(place.outbox, epoch=row.epoch, after=row.read_seq)
         self._same_file(row, page)
         if not page.rows:
-            return False
+            return None
         now = stamp(self._clock.now())
         failpoint("outbox.before-advance")
         news = await self._database.write(lambda conn: take(conn, row, page.rows, now))
         failpoint("outbox.after-advance")
         self._brought(news)
-        return page.more
+        return page
 
     def _same_file(self, row: store.Session, page: Page) -> None:
         """Raise `Broken` for a file that replaced the one seen before under the same generation."""
@@ -118,6 +127,7 @@ class Outbox:
     def forget(self, session: SessionId) -> None:
         """The sandbox is gone; what is in out/ may be moved, healed or copied by us."""
         self._files.pop(session, None)
+        self._paces.pop(session, None)
 
 
 def take(conn: Connection, session: store.Session, rows: tuple[Row, ...], now: Stamp) -> News:
@@ -145,14 +155,14 @@ def _apply(conn: Connection, session: store.Session, row: Row, now: Stamp, news:
     news.rows += 1
     match row.kind:
         case "claim":
-            store.claim(conn, session.id, _message(conn, session.id, row), turn=row.turn, now=now)
+            store.claim(conn, session.id, _message(conn, session.id, row, now), turn=row.turn, now=now)
             news.claims += 1
         case "release":
-            store.release(conn, session.id, _message(conn, session.id, row), now)
+            store.release(conn, session.id, _message(conn, session.id, row, now), now)
         case "ack":
             _acknowledge(conn, session, row, now, news)
         case "reply":
-            answers = [_handed(conn, session.id, seq) for seq in _numbers(row, "answers")]
+            answers = [_handed(conn, session.id, seq, now) for seq in _numbers(row, "answers")]
             _deliver(conn, session, row, now, news, kind="reply", answers=answers)
             news.closed = True
         case "send":
@@ -178,7 +188,7 @@ def _apply(conn: Connection, session: store.Session, row: Row, now: Stamp, news:
 def _acknowledge(
     conn: Connection, session: store.Session, row: Row, now: Stamp, news: News
 ) -> None:
-    seq = _message(conn, session.id, row)
+    seq = _message(conn, session.id, row, now)
     state = OUTCOMES.get(str(row.body.get("outcome")))
     if state is None:
         raise Broken(f"row {row.seq} has an unknown outcome")
@@ -247,14 +257,14 @@ def _chat_of(conn: Connection, delivery: str) -> ChatId:
     return conn.execute("SELECT chat FROM deliveries WHERE id = ?", (delivery,)).fetchone()[0]
 
 
-def _message(conn: Connection, session: SessionId, row: Row) -> int:
+def _message(conn: Connection, session: SessionId, row: Row, now: Stamp) -> int:
     if not isinstance(row.message, int):
         raise Broken(f"row {row.seq} names no message")
-    return _handed(conn, session, row.message)
+    return _handed(conn, session, row.message, now)
 
 
-def _handed(conn: Connection, session: SessionId, seq: int) -> int:
-    if store.kind_of(conn, session, seq) is None:
+def _handed(conn: Connection, session: SessionId, seq: int, now: Stamp) -> int:
+    if store.kind_of(conn, session, seq, now) is None:
         raise Broken(f"message {seq} was never handed over")
     return seq
 

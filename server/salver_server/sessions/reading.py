@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from salver_server.errors import Broken, Transient
 
@@ -158,7 +158,8 @@ def _row(values: list[Any]) -> Row:
         raise Broken(f"row {seq} holds no JSON") from exc
     if not isinstance(parsed, dict):
         raise Broken(f"row {seq} holds no JSON object")
-    return Row(seq=seq, turn=turn, attempt=attempt, kind=kind, message=message, at=at, body=parsed)
+    fields = cast(dict[str, Any], parsed)
+    return Row(seq=seq, turn=turn, attempt=attempt, kind=kind, message=message, at=at, body=fields)
 
 
 def _expected_schema() -> list[list[str]]:

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from sqlite3 import Connection, Row
+from sqlite3 import Connection
+from typing import Any
 
 from salver_server.clock import Stamp
 from salver_server.ids import AgentName, ChatId, DeliveryId, MessageId, SessionId, mint
@@ -28,8 +29,8 @@ class Session:
     active_at: Stamp
 
     @staticmethod
-    def from_row(row: tuple[object, ...] | Row) -> "Session":
-        return Session(**dict(zip(SESSION.split(", "), row, strict=True)))  # pyright: ignore[reportArgumentType] columns and fields have one list
+    def from_row(row: tuple[Any, ...]) -> "Session":
+        return Session(**dict(zip(SESSION.split(", "), row, strict=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +56,9 @@ HANDOVER = (
 )
 
 
-def _handover(row: tuple[object, ...]) -> Handover:
+def _handover(row: tuple[Any, ...]) -> Handover:
     seq, message, kind, target, wakes, state, sender, sent_at, text, tainted, attempts = row
-    return Handover(  # pyright: ignore[reportArgumentType] the columns are STRICT and CHECKed
+    return Handover(
         seq=seq, message=message, kind=kind, target=target, wakes=bool(wakes), state=state, sender=sender,
         sent_at=sent_at, text=text, tainted=bool(tainted), attempts=attempts,
     )  # fmt: skip
@@ -237,7 +238,7 @@ def advance(conn: Connection, session: SessionId, read_seq: int, now: Stamp) -> 
 def claim(conn: Connection, session: SessionId, seq: int, *, turn: int, now: Stamp) -> None:
     conn.execute(
         "UPDATE handovers SET state = 'running', turn = ?, attempts = attempts + 1, changed_at = ?"
-        " WHERE session = ? AND seq = ? AND state IN ('queued', 'running')",
+        " WHERE session = ? AND seq = ? AND state IN ('received', 'queued', 'running')",
         (turn, now, session, seq),
     )
 
@@ -262,12 +263,15 @@ def settle(
     return changed.rowcount == 1
 
 
-def kind_of(conn: Connection, session: SessionId, seq: int) -> MessageKind | None:
-    """What was handed over under this number; None if nothing was."""
+def kind_of(conn: Connection, session: SessionId, seq: int, now: Stamp) -> MessageKind | None:
+    """What was handed over under this number; None if nothing was.
+
+    A runner may be quicker than our own note of the hand-over, so what is due counts as handed over.
+    """
     row = conn.execute(
         "SELECT i.kind FROM handovers h JOIN intake i ON i.id = h.message"
-        " WHERE h.session = ? AND h.seq = ? AND h.state NOT IN ('received', 'held')",
-        (session, seq),
+        " WHERE h.session = ? AND h.seq = ? AND h.state <> 'held' AND (h.state <> 'received' OR h.due_at <= ?)",
+        (session, seq, now),
     ).fetchone()
     return row[0] if row else None
 

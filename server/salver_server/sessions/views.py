@@ -84,11 +84,11 @@ def messages(conn: Connection, session: SessionId, *, most: int) -> list[Message
     return [_message(row) for row in reversed(rows)]
 
 
-def _message(row: tuple[object, ...]) -> MessageView:
+def _message(row: tuple[Any, ...]) -> MessageView:
     (id_, session, seq, sender, text, state, delivery, kind, reason, delivery_reason, attempts, turn, accepted_at,
      due_at, changed_at) = row  # fmt: skip
-    shown, why = _state(state, delivery, kind, reason, delivery_reason)  # pyright: ignore[reportArgumentType] STRICT, CHECKed columns
-    return MessageView(  # pyright: ignore[reportArgumentType] STRICT, CHECKed columns
+    shown, why = _state(state, delivery, kind, reason, delivery_reason)
+    return MessageView(
         id=id_, session=session, seq=seq, sender=sender, text=text, state=shown, reason=why, attempts=attempts,
         turn=turn, accepted_at=accepted_at, due_at=due_at, changed_at=changed_at,
     )  # fmt: skip

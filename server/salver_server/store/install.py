@@ -28,7 +28,7 @@ def install(conn: Connection) -> Install:
     row = conn.execute("SELECT id, uid, gid, stopped_at FROM install").fetchone()
     if row is None:
         uid, gid = (_free_uid(), 0) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
-        row = (mint("ins"), uid, gid or uid, None)
+        row = (InstallId(mint("ins")), uid, gid or uid, None)
         conn.execute(
             "INSERT INTO install (one, id, uid, gid, stopped_at) VALUES (1, ?, ?, ?, ?)", row
         )

@@ -203,7 +203,9 @@ class Talk:
     async def _stream(
         self, messages: list[ModelMessage], tools: Mapping[str, ToolSpec]
     ) -> ModelResponse:
-        form = instructions(self._turn.launch.instructions)
+        turn = self._turn
+        turn.line.quiet(turn.number, self._patience.silence)
+        form = instructions(turn.launch.instructions)
         parameters = ModelRequestParameters(
             function_tools=[_definition(tool) for tool in tools.values()],
             instruction_parts=[InstructionPart(content=form)],
@@ -237,7 +239,7 @@ class Talk:
         self._turn.say(text)
 
 
-STOPPED = Result(text="Stopped by the user before this call was done.", failed=True)
+STOPPED = Result(text="The turn was stopped before this call was done.", failed=True)
 
 
 @asynccontextmanager

@@ -52,11 +52,11 @@ def sentence(exc: Exception, model: str) -> str:
         return f"{_detail(exc)} Then send your message again."
     match exc:
         case ModelAuthenticationError():
-            return "The model provider refused the key. Set a valid openai_api_key, then send your message again."
+            return "The model provider refused the key. Set a valid OPENAI_API_KEY, then send your message again."
         case ModelNotFoundError():
             return (
                 f"The model provider does not know the model {model!r}. Set another `model` in AGENT.md,"
-                " or correct openai_base_url."
+                " or correct OPENAI_BASE_URL."
             )
         case ModelContextWindowExceededError() | ModelHTTPError(status_code=413):
             return (

@@ -14,7 +14,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from select import POLLIN, poll
 
-from salver_server.errors import NeedsUser, Transient
+from salver_server.errors import Transient
 from salver_server.runtimes import Launch
 from salver_server.runtimes.process import cgroups, logs, marks, procfs, trouble
 from salver_server.runtimes.process.cgroups import Group, Places
@@ -125,17 +125,22 @@ def _spawn(
         undo.callback(_bury, outer)
         undo.callback(gate.close)
         init_pid = _introduced(told)
-    if init_pid is None:
-        raise _failed(outer, launch, printed)
-    init = Process(os.pidfd_open(init_pid))
-    undo.callback(init.close)
-    undo.callback(init.kill)
-    one = procfs.process(init_pid)
-    if one is None or one.parent != pid:
-        raise _failed(outer, launch, printed)
-    group.attach(init_pid)
-    if _heard(gate) != READY:
-        raise _failed(outer, launch, printed)
+    try:
+        if init_pid is None:
+            raise ProcessLookupError
+        init = Process(os.pidfd_open(init_pid))
+        undo.callback(init.close)
+        undo.callback(init.kill)
+        one = procfs.process(init_pid)
+        if one is None or one.parent != pid:
+            raise ProcessLookupError
+        group.attach(init_pid)
+        if _heard(gate) != READY:
+            raise ProcessLookupError
+    except ProcessLookupError as exc:
+        outer.is_dead(within=LAST_WORDS)
+        said = logs.since(launch.log, printed)
+        raise trouble.diagnosis(said, trouble.switches()) from exc
     handle = Handle(boot=means.boot, pid=init_pid, started=one.started, label=label)
     return Spawned(handle=handle, init=init, outer=outer, group=group, gate=gate)
 
@@ -202,11 +207,6 @@ def _heard(gate: socket.socket) -> bytes:
     with suppress(ConnectionResetError):
         return gate.recv(len(READY))
     return b""
-
-
-def _failed(outer: Process, launch: Launch, printed: int) -> NeedsUser | Transient:
-    outer.is_dead(within=LAST_WORDS)
-    return trouble.diagnosis(logs.since(launch.log, printed), trouble.switches())
 
 
 def _too_slow() -> Transient:
