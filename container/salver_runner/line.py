@@ -100,6 +100,11 @@ class Line:
             wait = max(0.0, self._sent_at + COALESCE - elapsed())
             self._flush = asyncio.get_running_loop().call_later(wait, self.flush)
 
+    def again(self, turn: int, text: str) -> None:
+        """What was said so far is void; this stands in its place and is gone on from."""
+        self.flush()
+        self._send({"frame": "live", "turn": turn, "kind": "again", "text": text[:LONGEST_FRAME]})
+
     def quiet(self, turn: int, seconds: float) -> None:
         """Nothing may be heard of this turn for so long, and it is not stuck: a model thinks."""
         self.flush()

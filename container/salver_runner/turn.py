@@ -88,6 +88,7 @@ class Turn:
     def unsay(self, pieces: int) -> None:
         """Take back what was said after so many pieces of `said`: the request is repeated."""
         del self.said[pieces:]
+        self.line.again(self.number, "".join(self.said))
 
     def send(self, text: str) -> None:
         """Send a message before the end of the turn."""

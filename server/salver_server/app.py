@@ -3,20 +3,21 @@
 import asyncio
 import os
 import stat
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from compileall import compile_dir
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from salver_server import channels, runtimes
-from salver_server.agents import AgentBook, Standing
+from salver_server import channels, providers, runtimes
+from salver_server.agents import AgentBook, Definition, Standing
 from salver_server.api import Rooms, make_app
 from salver_server.channels import ChannelSpec
 from salver_server.clock import Clock, SystemClock, stamp
 from salver_server.delivery import Courier
 from salver_server.errors import NeedsUser
+from salver_server.gateway import Gateway, open_gateway
 from salver_server.ids import AgentName, ChannelName, SessionId
 from salver_server.intake import Intake
 from salver_server.kit import failpoint
@@ -25,6 +26,8 @@ from salver_server.kit.hub import Hub
 from salver_server.kit.lock import Held, Lock, lock
 from salver_server.kit.unix_http import Listeners, bind, serve_http
 from salver_server.messages import Changed, Event
+from salver_server.providers import Access, ProviderSpec
+from salver_server.providers.packs import Packs
 from salver_server.routing import book
 from salver_server.runtimes import Identity, Probe, RuntimeSpec, Site
 from salver_server.sessions import store as bus
@@ -115,7 +118,10 @@ async def _open_rooms(
         name: await stack.enter_async_context(spec.open(site))
         for name, spec in runtime_specs.items()
     }
-    gate = NoGate()
+    gateway = await stack.enter_async_context(
+        open_gateway(clock, owner=(identity.uid, identity.gid))
+    )
+    gate = ModelGate(gateway, Packs(where.packs, locks=container()), settings)
     reading = await stack.enter_async_context(open_reading())
     tasks = await stack.enter_async_context(background())
     hub: Hub[SessionId, Event] = Hub()
@@ -231,15 +237,45 @@ async def _open_rooms(
     )
 
 
-class NoGate:
-    async def open(self, session, socket, token_hash, definition):
-        pass
+class ModelGate:
+    """What the keeper asks of gateway and providers together: a way out for a session, and its packs."""
 
-    async def close(self, session):
-        pass
+    def __init__(self, gateway: Gateway, packs: Packs, settings: Settings) -> None:
+        self._gateway = gateway
+        self._packs = packs
+        self._specs = providers.discover()
+        self._access = Access(
+            openai_base_url=settings.openai_base_url,
+            openai_api_key=settings.openai_api_key,
+            openai_plain_http=settings.openai_plain_http,
+        )
 
-    async def packs(self, definition):
-        return {}
+    async def open(
+        self, session: SessionId, path: Path, token_hash: bytes, definition: Definition
+    ) -> None:
+        endpoint = self._spec(definition).endpoint(self._access)
+        if endpoint is not None:
+            await self._gateway.open(session, path, token_hash=token_hash, upstream=endpoint)
+
+    async def close(self, session: SessionId) -> None:
+        await self._gateway.close(session)
+
+    async def packs(self, definition: Definition, say: Callable[[str], None]) -> dict[str, Path]:
+        spec = self._spec(definition)
+        if spec.needs_model and not definition.model:
+            raise NeedsUser(
+                f"Provider '{spec.name}' needs a model. Add a line like 'model: gpt-5-mini' to AGENT.md."
+            )
+        return {spec.pack: await self._packs.ready(spec.pack, say=say)} if spec.pack else {}
+
+    def _spec(self, definition: Definition) -> ProviderSpec:
+        spec = self._specs.get(definition.provider)
+        if spec is None:
+            raise NeedsUser(
+                f"There is no provider '{definition.provider}'. Choose one of {', '.join(sorted(self._specs))}"
+                " in AGENT.md."
+            )
+        return spec
 
 
 def _arm(settings: Settings, where: Places) -> None:
@@ -252,6 +288,7 @@ def _make_folders(where: Places) -> None:
     """The data folder and the sockets' folder, 0700 and ours; raises `NeedsUser` when they cannot be."""
     for folder in (
         where.home,
+        where.packs,
         where.run,
         where.logs,
         where.sessions,

@@ -9,12 +9,14 @@ SalverError
 └── Broken       one of our promises failed; stop this session and say so
 """
 
+from salver_server.kit.rounds import Later
+
 
 class SalverError(Exception):
     """The root; the text is for people: what happened, to which thing, what to do now."""
 
 
-class Transient(SalverError):
+class Transient(SalverError, Later):
     """The same call may succeed later."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:

@@ -69,7 +69,8 @@ class Progress:
 
     session: SessionId
     turn: int
-    kind: Literal["text", "tool", "output", "tool-end"]
+    kind: Literal["text", "again", "tool", "output", "tool-end"]
+    """`again`: the text so far is void, `text` stands in its place and is gone on from."""
     text: str
 
 

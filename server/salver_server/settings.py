@@ -38,6 +38,8 @@ class Settings:
     """For tests: `server:<name>` or `runner:<name>` stands still there; see kit/failpoint.py."""
     openai_api_key: SecretStr | None = None
     openai_base_url: str = "https://api.openai.com/v1"
+    openai_plain_http: bool = False
+    """Calls may go unencrypted to another computer."""
 
 
 @dataclass(frozen=True, slots=True)

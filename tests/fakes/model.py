@@ -226,7 +226,7 @@ class ScriptedModel:
                 queue = [*left, *_orders(_text(message))] or self._default(_text(message))
             elif message["role"] == "assistant" and message.get("tool_calls"):
                 queue = _after_call(queue)
-            elif message["role"] == "assistant" or "topped by the user" in _text(message):
+            elif message["role"] == "assistant" or "turn was stopped" in _text(message):
                 queue = []
             before = message["role"]
         return queue

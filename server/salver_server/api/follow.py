@@ -22,9 +22,9 @@ class StateEvent(BaseModel):
 
 
 class LiveEvent(BaseModel):
-    """Live text, or a tool call: `text`, `tool`, `output`, `tool-end`."""
+    """Live text, what replaces all text so far, or a tool call with its output and its end."""
 
-    event: Literal["text", "tool", "output", "tool-end"]
+    event: Literal["text", "again", "tool", "output", "tool-end"]
     text: str
 
 
@@ -129,4 +129,6 @@ class Following:
             return "Everything is stopped. `salver resume` goes on."
         if self._rooms.keeper.state(self._message.session) == "waiting":
             return f"It waits for one of the {self._rooms.settings.most_sandboxes} sandboxes."
+        if line := self._rooms.keeper.preparing(self._message.session):
+            return f"The provider is being installed, once: {line}."
         return stored

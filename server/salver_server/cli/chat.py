@@ -106,6 +106,10 @@ class Screen:
                 case "text" if self._live:
                     click.echo(event["text"], nl=False)
                     self._streamed += event["text"]
+                case "again" if self._live:
+                    self._aside("· the answer was cut off and begins again")
+                    self._streamed = event["text"]
+                    click.echo(event["text"], nl=False)
                 case "tool":
                     self._aside(f"· {event['text']}")
                 case "delivery" if event["delivery"]["kind"] == "send":

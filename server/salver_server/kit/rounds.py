@@ -9,14 +9,18 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
-from salver_server.errors import Transient
-
 logger = logging.getLogger(__name__)
 
 Key = TypeVar("Key", bound=Hashable)
 
 BACK_OFF = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0)
 """Seconds until a failed piece of work is tried again; the last one repeats."""
+
+
+class Later(Exception):
+    """The work can't be done now; `retry_after` says when to try again, in seconds."""
+
+    retry_after: float | None = None
 
 
 class Rounds(Generic[Key]):
@@ -29,7 +33,7 @@ class Rounds(Generic[Key]):
         self._running: set[Key] = set()
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
-        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._timers: dict[Key, asyncio.Task[None]] = {}
 
     def ask(self, key: Key) -> None:
         """Do the work of this key soon; asking twice is asking once."""
@@ -49,7 +53,7 @@ class Rounds(Generic[Key]):
                 self._failures.pop(key, None)
                 if key not in self._again:
                     return
-        except Transient as exc:
+        except Later as exc:
             self._later(key, exc.retry_after)
         except Exception:
             logger.exception("work failed", extra={"work": self._name, "key": key})
@@ -60,12 +64,17 @@ class Rounds(Generic[Key]):
 
     def _later(self, key: Key, seconds: float | None) -> None:
         count = self._failures[key] = self._failures.get(key, -1) + 1
-        wait = BACK_OFF[min(count, len(BACK_OFF) - 1)] if seconds is None else seconds
-        if timer := self._timers.pop(key, None):
-            timer.cancel()
-        self._timers[key] = asyncio.get_running_loop().call_later(wait, self._due, key)
+        wait = BACK_OFF[min(count, len(BACK_OFF) - 1)]
+        if seconds is not None:
+            # Who asked meanwhile may know more than the work that failed: it isn't put off for long.
+            wait = min(seconds, wait) if key in self._again else seconds
+        # A task, since a timer of the loop's would outlive the group.
+        self._timers[key] = self._tasks.create_task(
+            self._ask_in(key, wait), name=f"{self._name}.later({key})"
+        )
 
-    def _due(self, key: Key) -> None:
+    async def _ask_in(self, key: Key, seconds: float) -> None:
+        await asyncio.sleep(seconds)
         self._timers.pop(key, None)
         self.ask(key)
 

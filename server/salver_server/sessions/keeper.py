@@ -11,6 +11,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -50,13 +51,16 @@ class Gate(Protocol):
     """The sandbox's only way out, as the keeper opens and shuts it."""
 
     async def open(
-        self, session: SessionId, socket: Path, token_hash: bytes, definition: Definition
+        self, session: SessionId, path: Path, token_hash: bytes, definition: Definition
     ) -> None: ...
 
     async def close(self, session: SessionId) -> None: ...
 
-    async def packs(self, definition: Definition) -> Mapping[str, Path]:
-        """Folders that the definition's provider needs; made first where they are missing."""
+    async def packs(self, definition: Definition, say: Callable[[str], None]) -> Mapping[str, Path]:
+        """Folders that the definition's provider needs, made first where they are missing.
+
+        `say` is told how far that is. Raises `NeedsUser` and `Transient`.
+        """
         ...
 
 
@@ -127,6 +131,7 @@ class Keeper:
         self._starting: set[SessionId] = set()
         self._waiting: dict[SessionId, None] = {}
         self._crashes: dict[SessionId, int] = {}
+        self._preparing: dict[SessionId, str] = {}
         self._stopped = False
         self._emptied = asyncio.Event()
         self._emptied.set()
@@ -211,6 +216,7 @@ class Keeper:
             raise Transient(str(exc), retry_after=RETRY_START) from exc
         finally:
             self._starting.discard(session)
+            self._preparing.pop(session, None)
             self._count()
             self._changed(session)
 
@@ -279,7 +285,7 @@ class Keeper:
                 f"Choose one of: {', '.join(house.runtimes)}."
             )
         place = folders(house.places, session, row.agent)
-        packs = await house.gate.packs(definition)
+        packs = await house.gate.packs(definition, partial(self._prepare, session))
         await self._inbox.refill(session)
         token = secrets.token_hex(32)
         digest = hashlib.sha256(token.encode()).digest()
@@ -320,6 +326,14 @@ class Keeper:
         await self._trouble(session, "")
         if self._stopped:
             self._end(self._live[session], "Everything was stopped.", blameless=True)
+
+    def _prepare(self, session: SessionId, line: str) -> None:
+        self._preparing[session] = line
+        self._changed(session)
+
+    def preparing(self, session: SessionId) -> str:
+        """How far the preparations of a start are, while they take long; else empty."""
+        return self._preparing.get(session, "")
 
     def _launch(
         self,

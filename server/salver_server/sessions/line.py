@@ -39,7 +39,7 @@ def listening(path: Path, identity: Identity) -> socket.socket:
     return sock
 
 
-LiveKind = Literal["text", "tool", "output", "tool-end"]
+LiveKind = Literal["text", "again", "tool", "output", "tool-end"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,7 +155,9 @@ def _apply(conn: Connection, session: store.Session, row: Row, now: Stamp, news:
     news.rows += 1
     match row.kind:
         case "claim":
-            store.claim(conn, session.id, _message(conn, session.id, row, now), turn=row.turn, now=now)
+            store.claim(
+                conn, session.id, _message(conn, session.id, row, now), turn=row.turn, now=now
+            )
             news.claims += 1
         case "release":
             store.release(conn, session.id, _message(conn, session.id, row, now), now)

@@ -42,6 +42,7 @@ class Database:
         Cancelling the caller does not undo the job: it may still be committed.
         """
         future: Future[Result] = Future()
+        future.set_running_or_notify_cancel()  # from here on nobody can take the job back
         self._jobs.put((job, future))
         return await asyncio.wrap_future(future)
 
@@ -123,6 +124,8 @@ def _commit_together(conn: sqlite3.Connection, jobs: list[Job]) -> None:
             try:
                 result = job(conn)
             except BaseException as exc:  # noqa: BLE001 - it belongs to whoever waits for this job
+                if not conn.in_transaction:
+                    raise  # SQLite gave the whole transaction up: nobody's job is on disk
                 conn.execute("ROLLBACK TO job")
                 future.set_exception(exc)
             else:

@@ -147,7 +147,8 @@ def tool(name: str, run: Callable[[Mapping[str, object]], Result]) -> dict[str, 
         return run(arguments)
 
     parameters = {"type": "object", "properties": {"command": {"type": "string"}}}
-    return {name: ToolSpec(name=name, description="", parameters=parameters, run=running)}
+    spec = ToolSpec(name=name, description="", parameters=parameters, longest=60, run=running)
+    return {name: spec}
 
 
 @pytest.fixture
@@ -183,5 +184,10 @@ def session(door: Door, tmp_path: Path) -> Session:
         failpoint="",
     )
     outbox = Outbox(tmp_path / "outbound.db", epoch=1, generation=1, read=0)
-    line = Line(tmp_path / "line", generation=1, rung=lambda: None)
+    line = silent_line(tmp_path / "line")
     return Session(launch=launch, outbox=outbox, line=line, gateway=door.path)
+
+
+def silent_line(path: Path) -> Line:
+    """A line with nobody at its other end."""
+    return Line(path, generation=1, rung=lambda: None, given_up=lambda: None)

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -180,7 +181,7 @@ async def test_stopped_while_a_tool_runs_the_next_request_is_valid(
     await stopped(session, model, after=lambda: [r[1] for r in rows(after=0)].count("tool") == 2)
     assert await session.ask("!say next") == "next"
     results = [m["content"] for m in model.requests[1].messages if m["role"] == "tool"]
-    unfinished = "Stopped by the user before this call was done."
+    unfinished = "The turn was stopped before this call was done."
     assert results == ["one\n", unfinished, unfinished]
 
 
@@ -213,6 +214,45 @@ async def test_a_gateway_that_vanishes_in_mid_stream_is_waited_for(
     assert running.result() == "what was said before\n.and after"
     assert len(model.requests) == 2
     assert turn.rounds == 1
+
+
+SERVING = """
+import asyncio, sys
+from pathlib import Path
+from pydantic import SecretStr
+from salver_server.clock import SystemClock
+from salver_server.gateway import open_gateway, token_hash
+from salver_server.providers import Endpoint
+
+async def main(url, key, token, path):
+    async with open_gateway(SystemClock()) as gateway:
+        upstream = Endpoint(url=url, key=SecretStr(key))
+        await gateway.open("s", Path(path), token_hash=token_hash(token), upstream=upstream)
+        await asyncio.Event().wait()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_a_server_killed_in_mid_stream_and_started_again_loses_nothing(
+    session: Session, model: ScriptedModel, door: Door
+) -> None:
+    await door.vanish()
+    command = (sys.executable, "-c", SERVING, model.url, KEY, TOKEN, str(door.path))
+    session.write("!say what was said before\n!hold\n!say and after")
+    turn = session.begin()
+    server = await asyncio.create_subprocess_exec(*command)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(session.run(turn))
+        await until(lambda: "." in "".join(turn.said))
+        server.kill()
+        await server.wait()
+        model.released.set()
+        server = await asyncio.create_subprocess_exec(*command)
+    server.kill()
+    await server.wait()
+    assert running.result() == "what was said before\n.and after"
+    assert len(model.requests) == 2
 
 
 async def test_what_earlier_answers_said_stays_when_a_later_one_is_cut(session: Session) -> None:
@@ -289,7 +329,7 @@ async def test_a_rejected_request_is_forgotten(session: Session) -> None:
 async def test_a_refused_key_is_said_plainly(session: Session, door: Door) -> None:
     door.key = "sk-wrong"
     await door.open()
-    with pytest.raises(Failed, match=r"refused the key\. Set a valid openai_api_key"):
+    with pytest.raises(Failed, match=r"refused the key\. Set a valid OPENAI_API_KEY"):
         await session.ask("!say hello")
 
 
