@@ -11,7 +11,7 @@ from pathlib import Path
 
 from salver_runner.clock import elapsed
 
-IN_MODIFY, IN_MOVED_TO, IN_DELETE = 0x2, 0x80, 0x200
+IN_MOVED_TO, IN_DELETE = 0x80, 0x200
 IN_NONBLOCK, IN_CLOEXEC = 0o4000, 0o2000000
 
 WITH_LINE = 5.0
@@ -76,7 +76,9 @@ def _inotify(folder: Path) -> int | None:
     fd = libc.inotify_init1(IN_NONBLOCK | IN_CLOEXEC)
     if fd < 0:
         return None
-    if libc.inotify_add_watch(fd, bytes(folder), IN_MODIFY | IN_MOVED_TO | IN_DELETE) < 0:
+    # A commit is the removal of its journal, a new file comes by a rename. Looking at what is still being
+    # written would only stand in the writer's way.
+    if libc.inotify_add_watch(fd, bytes(folder), IN_MOVED_TO | IN_DELETE) < 0:
         os.close(fd)
         return None
     return fd

@@ -59,8 +59,12 @@ class Inbox:
         try:
             conn.execute("BEGIN")
             settled = conn.execute(
-                "SELECT first, last FROM settled WHERE last > ?", (after,)
+                "SELECT first, last FROM settled WHERE last > ? ORDER BY first", (after,)
             ).fetchall()
+            # A runner that starts knows no watermark yet, and must not read through the whole history.
+            for first, last in settled:
+                if first <= after + 1:
+                    after = last
             rows = conn.execute(
                 "SELECT seq, id, kind, target, sender, sent_at, text, wakes"
                 " FROM messages WHERE seq > ? ORDER BY seq",
@@ -101,10 +105,18 @@ class Inbox:
             conn.close()
         return {seq: (sender, sent_at, text) for seq, sender, sent_at, text in rows}
 
-    def history(self) -> list[tuple[str, str]]:
-        """Provider and body of each turn kept from earlier files of this session, oldest first."""
-        conn = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=5)
+    def history(self) -> list[tuple[str, str]] | None:
+        """Provider and body of each turn kept from earlier files of this session, oldest first.
+
+        None when the file cannot be read now (ask again soon).
+        """
+        try:
+            conn = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=5)
+        except sqlite3.OperationalError:
+            return None
         try:
             return conn.execute("SELECT provider, body FROM history ORDER BY seq").fetchall()
+        except sqlite3.OperationalError:
+            return None
         finally:
             conn.close()

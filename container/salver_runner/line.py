@@ -7,6 +7,7 @@ progress: end it as failed), `ping`.
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ COALESCE = 0.04
 """Seconds over which live text is gathered: at most 25 frames a second."""
 LONGEST_FRAME = 60_000
 """Characters of live text in one frame; the server cuts the line at longer lines."""
+MOST_UNSENT = 1_000_000
+"""Bytes that may wait for a server which reads slowly; beyond them live text is left out."""
 
 
 class Line:
@@ -36,9 +39,13 @@ class Line:
         self._generation = generation
         self._rung = rung
         self._given_up = given_up
+        self._failures = 0
+        """Connections in a row that could not be made, or brought nothing."""
         self._writer: asyncio.StreamWriter | None = None
-        self._text: list[str] = []
-        self._turn = 0
+        self._gathered: list[str] = []
+        self._gathering = (0, "text")
+        """Turn and kind of what is gathered."""
+        self._size = 0
         self._sent_at = 0.0
         self._flush: asyncio.TimerHandle | None = None
         self.retiring = False
@@ -49,30 +56,31 @@ class Line:
 
     async def keep(self) -> None:
         """Connect, listen, connect again; runs until cancelled."""
-        failures = 0
         while True:
-            try:
-                reader, writer = await asyncio.open_unix_connection(str(self._path))
-            except OSError:
-                await asyncio.sleep(RETRY[min(failures, len(RETRY) - 1)])
-                failures += 1
-                continue
-            failures = 0
-            self._writer = writer
+            with contextlib.suppress(OSError):
+                await self._stay_connected()
+            await asyncio.sleep(RETRY[min(self._failures, len(RETRY) - 1)])
+            self._failures += 1
+
+    async def _stay_connected(self) -> None:
+        reader, writer = await asyncio.open_unix_connection(str(self._path))
+        self._writer = writer
+        try:
             self._send({"frame": "hello", "generation": self._generation, "protocol": PROTOCOL})
             # Rows written while the line was cut have rung nobody.
             self.ring()
             self._rung()
-            try:
-                await self._listen(reader)
-            except OSError:
-                pass
-            finally:
-                self._writer = None
-                writer.close()
+            await self._listen(reader)
+        finally:
+            self._writer = None
+            writer.close()
+            # Whoever waits for the bell must know that nobody rings it any more.
+            self._rung()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         while line := await reader.readline():
+            # Only now: a server that hangs up at once must not be called again and again.
+            self._failures = 0
             match json.loads(line).get("frame"):
                 case "ring":
                     self._rung()
@@ -92,44 +100,63 @@ class Line:
 
     def text(self, turn: int, delta: str) -> None:
         """Live text of the reply that is being written."""
-        if turn != self._turn:
-            self.flush()
-            self._turn = turn
-        self._text.append(delta)
-        if self._flush is None:
-            wait = max(0.0, self._sent_at + COALESCE - elapsed())
-            self._flush = asyncio.get_running_loop().call_later(wait, self.flush)
+        self._gather(turn, "text", delta)
 
     def again(self, turn: int, text: str) -> None:
         """What was said so far is void; this stands in its place and is gone on from."""
         self.flush()
-        self._send({"frame": "live", "turn": turn, "kind": "again", "text": text[:LONGEST_FRAME]})
+        self._live(turn, "again", text[:LONGEST_FRAME])
 
     def quiet(self, turn: int, seconds: float) -> None:
         """Nothing may be heard of this turn for so long, and it is not stuck: a model thinks."""
         self.flush()
-        self._send({"frame": "live", "turn": turn, "kind": "text", "text": "", "seconds": seconds})
-
-    def flush(self) -> None:
-        """Send the gathered text now, so that what follows comes after it."""
-        if self._flush is not None:
-            self._flush.cancel()
-            self._flush = None
-        text, self._text = "".join(self._text), []
-        for start in range(0, len(text), LONGEST_FRAME):
-            part = text[start : start + LONGEST_FRAME]
-            self._send({"frame": "live", "turn": self._turn, "kind": "text", "text": part})
-        self._sent_at = elapsed()
+        self._live(turn, "text", "", seconds)
 
     def tool(self, turn: int, kind: str, text: str, *, seconds: float = 0) -> None:
         """A tool call (`tool`), a piece of its output (`output`) or its end (`tool-end`).
 
         `seconds` is how long the call may be silent without being stuck.
         """
+        if kind == "output":
+            self._gather(turn, kind, text)
+            return
         self.flush()
-        text = text[:LONGEST_FRAME]
+        self._live(turn, kind, text[:LONGEST_FRAME], seconds)
+
+    def _gather(self, turn: int, kind: str, text: str) -> None:
+        if self._gathering != (turn, kind):
+            self.flush()
+            self._gathering = (turn, kind)
+        # A tool may pour out more than anybody could read; of a reply every word counts.
+        room = LONGEST_FRAME - self._size if kind == "output" else len(text)
+        self._gathered.append(text[: max(0, room)])
+        self._size += len(text)
+        if self._flush is None:
+            wait = max(0.0, self._sent_at + COALESCE - elapsed())
+            self._flush = asyncio.get_running_loop().call_later(wait, self.flush)
+
+    def flush(self) -> None:
+        """Send what was gathered now, so that what follows comes after it."""
+        if self._flush is None:
+            return
+        self._flush.cancel()
+        self._flush = None
+        self._sent_at = elapsed()
+        text = "".join(self._gathered)
+        if lost := self._size - len(text):
+            text += f"\n[… {lost} characters left out …]\n"
+        self._gathered.clear()
+        self._size = 0
+        if self._writer is None or self._writer.transport.get_write_buffer_size() > MOST_UNSENT:
+            return
+        for start in range(0, len(text), LONGEST_FRAME):
+            self._live(*self._gathering, text[start : start + LONGEST_FRAME])
+
+    def _live(self, turn: int, kind: str, text: str, seconds: float = 0) -> None:
         self._send({"frame": "live", "turn": turn, "kind": kind, "text": text, "seconds": seconds})
 
     def _send(self, frame: dict[str, object]) -> None:
         if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(json.dumps(frame, ensure_ascii=False).encode() + b"\n")
+            # A model may have said half of a character; that must not end its turn.
+            text = json.dumps(frame, ensure_ascii=False)
+            self._writer.write(text.encode(errors="replace") + b"\n")

@@ -164,8 +164,10 @@ class Loop:
     async def _provide(self, turn: Turn) -> tuple[Outcome, str]:
         try:
             provider = providers.load(turn.launch.provider)
-            if self._history is None:
+            while self._history is None:
                 self._history = self._load_history()
+                if self._history is None:
+                    await asyncio.sleep(UNREADABLE)
             turn.history = self._history
             await provider.turn(turn)
         except Ousted:
@@ -180,9 +182,11 @@ class Loop:
             )
         return "answered", ""
 
-    def _load_history(self) -> list[JsonObject]:
-        name = self._launch.provider
-        earlier = [json.loads(body) for provider, body in self._inbox.history() if provider == name]
+    def _load_history(self) -> list[JsonObject] | None:
+        name, rows = self._launch.provider, self._inbox.history()
+        if rows is None:
+            return None
+        earlier = [json.loads(body) for provider, body in rows if provider == name]
         return [message for body in earlier for message in body] + self._outbox.history(name)
 
     async def _listen(self) -> None:

@@ -119,10 +119,11 @@ class Outbox:
                     f"outbound.db belongs to {owner}, not to generation {self._generation}"
                 )
             yield conn
+            self._commit()
         except BaseException:
-            conn.execute("ROLLBACK")
+            if conn.in_transaction:
+                conn.execute("ROLLBACK")
             raise
-        self._commit()
 
     def _commit(self) -> None:
         # An open reader makes COMMIT itself fail; the transaction stays open and may be tried again.
@@ -250,16 +251,12 @@ def _append(
     message: int | None,
     body: Mapping[str, object],
 ) -> None:
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    # A model may have said half of a character, which no file can hold.
+    text = text.encode(errors="replace").decode()
     conn.execute(
         "INSERT INTO log (turn, attempt, kind, message, at, body) VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            turn,
-            attempt,
-            kind,
-            message,
-            stamp(),
-            json.dumps(body, ensure_ascii=False, separators=(",", ":")),
-        ),
+        (turn, attempt, kind, message, stamp(), text),
     )
 
 

@@ -1,17 +1,25 @@
 """transcript.md in the runner's home: the conversation as a person would read it.
 
 A projection of the two databases: if it is missing it is written anew, and a crash in the middle costs
-at most the last lines, which the next extension writes again.
+at most the last lines, which the next extension writes again. What cannot be written is written later.
 """
 
 import json
+import logging
+import os
 import re
+import sqlite3
 from pathlib import Path
+from typing import BinaryIO
 
 from salver_runner.inbox import Inbox
 from salver_runner.outbox import Outbox
 
-MARK = re.compile(rb"<!-- through (\d+) of (\d+) -->\n*\Z")
+logger = logging.getLogger(__name__)
+
+MARK = re.compile(rb"<!-- through (\d+) of (\d+) -->\n")
+"""Ends each extension; where a torn one is cut off."""
+LONGEST_MARK = 100
 
 
 class Transcript:
@@ -22,34 +30,37 @@ class Transcript:
 
     def extend(self) -> None:
         """Add every row of outbound.db that is not yet in the file."""
-        size, after = self._standing()
-        rows = self._outbox.turns(after=after)
-        if not rows:
-            return
-        claimed = [message for _, kind, message, _, _ in rows if kind == "claim" and message]
-        texts = self._inbox.texts(claimed)
-        parts = [_words(kind, message, at, body, texts) for _, kind, message, at, body in rows]
-        mark = f"<!-- through {rows[-1][0]} of {self._outbox.epoch} -->\n"
-        with self._path.open("r+b" if size else "wb") as file:
-            file.seek(size)
+        try:
+            self._extend()
+        except (OSError, sqlite3.OperationalError):
+            logger.warning("the transcript waits: it cannot be written now", exc_info=True)
+
+    def _extend(self) -> None:
+        # Whatever a tool put in its place, a link or a pipe, is neither followed nor waited for.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        with os.fdopen(os.open(self._path, flags, 0o600), "r+b") as file:
+            end, after = self._standing(file)
+            rows = self._outbox.turns(after=after)
+            if not rows:
+                return
+            claimed = [message for _, kind, message, _, _ in rows if kind == "claim" and message]
+            texts = self._inbox.texts(claimed)
+            parts = [_words(kind, message, at, body, texts) for _, kind, message, at, body in rows]
+            mark = f"<!-- through {rows[-1][0]} of {self._outbox.epoch} -->\n"
+            file.seek(end)
             file.truncate()
             file.write(("".join(parts) + mark).encode())
 
-    def _standing(self) -> tuple[int, int]:
+    def _standing(self, file: BinaryIO) -> tuple[int, int]:
         """Where new text goes, in bytes, and the seq that the file has reached in this outbound.db."""
-        if self._path.is_symlink() or not self._path.is_file():
-            return 0, 0
-        with self._path.open("rb") as file:
-            end = file.seek(0, 2)
-            start = max(0, end - 200)
+        size = file.seek(0, os.SEEK_END)
+        for start in (max(0, size - LONGEST_MARK), 0):
             file.seek(start)
-            tail = file.read()
-        found = MARK.search(tail)
-        if found is None:
-            return 0, 0
-        if int(found[2]) != self._outbox.epoch:
-            return start + found.start(), 0  # an earlier outbound.db; what it said stays
-        return start + found.start(), int(found[1])
+            if marks := list(MARK.finditer(file.read())):
+                # An earlier outbound.db has numbers of its own; what it said stays.
+                same_file = int(marks[-1][2]) == self._outbox.epoch
+                return start + marks[-1].end(), int(marks[-1][1]) if same_file else 0
+        return 0, 0
 
 
 def _words(

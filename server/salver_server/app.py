@@ -31,11 +31,14 @@ from salver_server.providers.packs import Packs
 from salver_server.routing import book
 from salver_server.runtimes import Identity, Probe, RuntimeSpec, Site
 from salver_server.sessions import store as bus
+from salver_server.sessions.adoption import Adoption
+from salver_server.sessions.house import House
 from salver_server.sessions.inbox import Inbox
-from salver_server.sessions.keeper import House, Keeper
+from salver_server.sessions.keeper import Keeper
 from salver_server.sessions.outbox import Outbox
 from salver_server.sessions.reading import open_reading
 from salver_server.sessions.watch import Watch
+from salver_server.sessions.watchdog import Watchdog
 from salver_server.settings import Places, Settings, container, places
 from salver_server.store import Database, open_database
 from salver_server.store.install import install
@@ -170,6 +173,8 @@ async def _open_rooms(
         progressed=lambda progress: hub.publish(progress.session, progress),
     )
 
+    watchdog = Watchdog(house, keeper, inbox)
+
     def accepted(session: SessionId) -> None:
         inbox.ask(session)
         changed(session)
@@ -199,7 +204,7 @@ async def _open_rooms(
             await database.write(
                 lambda conn, session=session: bus.close_session(conn, session, now)
             )
-            await keeper.end_session(session, "Its agent was removed.")
+            keeper.end_session(session, "Its agent was removed.")
 
     async def set_stopped(stopped: bool) -> None:
         since = stamp(clock.now()) if stopped else None
@@ -211,11 +216,12 @@ async def _open_rooms(
 
     for standing in await agents.refresh():
         await wire(standing)
-    await keeper.adopt()
+    adoption = Adoption(house, keeper)
+    await adoption.begin()
     await courier.begin()
     await keeper.begin(stopped=this.stopped_at is not None)
     stack.push_async_callback(keeper.close)
-    for loop in (inbox.keep_time, keeper.sweep, keeper.watch_over, watch.run):
+    for loop in (inbox.keep_time, keeper.sweep, watchdog.run, adoption.go_on, watch.run):
         tasks.create_task(forever(loop), name=loop.__qualname__)
     return Rooms(
         settings=settings,

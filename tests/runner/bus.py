@@ -22,7 +22,9 @@ Found = TypeVar("Found")
 INBOUND = Path(__file__).parents[2] / "server" / "salver_server" / "sessions" / "inbound.sql"
 EPOCH = 7
 SENT_AT = "2026-11-22T09:57:00.000Z"
-PATIENCE = 86_400.0
+LONGEST_FRAME = 512 * 1024
+"""Bytes, as the server has it."""
+PATIENCE = 20_000.0
 """Seconds that a test waits for something; on a timeless loop they cost nothing."""
 
 DIE_WRITING = """
@@ -78,7 +80,7 @@ class Bus:
     def _hand_over(self, rows: list[tuple[str, int | None, str, str]]) -> list[int]:
         numbers = [self._seq + 1 + index for index in range(len(rows))]
         self._seq = numbers[-1]
-        with self._inbound() as conn:
+        with self.handing_over() as conn:
             conn.executemany(
                 "INSERT INTO messages (seq, id, kind, target, sender, sent_at, text, tainted, wakes)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)",
@@ -91,19 +93,19 @@ class Bus:
 
     def settle(self, first: int, last: int) -> None:
         """Say that nothing is owed from `first` to `last`."""
-        with self._inbound() as conn:
+        with self.handing_over() as conn:
             conn.execute("INSERT INTO settled (first, last) VALUES (?, ?)", (first, last))
 
     def remember(self, provider: str, *messages: object) -> None:
         """One turn kept from an earlier file of this session."""
-        with self._inbound() as conn:
+        with self.handing_over() as conn:
             conn.execute(
                 "INSERT INTO history (provider, body) VALUES (?, ?)",
                 (provider, json.dumps(messages)),
             )
 
     @contextmanager
-    def _inbound(self) -> Generator[sqlite3.Connection]:
+    def handing_over(self) -> Generator[sqlite3.Connection]:
         with closing(sqlite3.connect(self.inbound)) as conn, conn:
             yield conn
 
@@ -180,8 +182,9 @@ class LineEnd:
         self._news = asyncio.Event()
         self.frames: list[dict[str, Any]] = []
         self.greetings = 0
-        self.listening = True
-        """False leaves everything unread that a runner sends."""
+        self.reading = asyncio.Event()
+        """Cleared, it leaves unread what a runner sends."""
+        self.reading.set()
 
     async def __aenter__(self) -> "LineEnd":
         await self.open()
@@ -192,7 +195,9 @@ class LineEnd:
 
     async def open(self) -> None:
         self._path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, path=self._path)
+        self._server = await asyncio.start_unix_server(
+            self._serve, path=self._path, limit=LONGEST_FRAME
+        )
 
     async def cut(self) -> None:
         """As when the server dies."""
@@ -209,7 +214,7 @@ class LineEnd:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
         with contextlib.suppress(OSError):
-            while self.listening and (line := await reader.readline()):
+            while await self.reading.wait() and (line := await reader.readline()):
                 frame = json.loads(line)
                 self.frames.append(frame)
                 self.greetings += frame["frame"] == "hello"
@@ -220,6 +225,9 @@ class LineEnd:
 
     def ring(self) -> None:
         self.say("ring")
+
+    def rings(self) -> int:
+        return sum(frame["frame"] == "ring" for frame in self.frames)
 
     def heard(self, *kinds: str) -> list[dict[str, Any]]:
         """Live frames of these kinds or all, in order."""

@@ -4,6 +4,8 @@ The files are the truth and may be edited by hand at any time; salver.db keeps t
 could be used, so that a broken file leaves the agent as it was and shows why.
 """
 
+import contextlib
+import logging
 import os
 import tempfile
 from dataclasses import dataclass, replace
@@ -17,10 +19,12 @@ from salver_server.errors import Conflict, Missing, Rejected
 from salver_server.ids import AGENT_NAME, AgentName
 from salver_server.store import Database
 
+logger = logging.getLogger(__name__)
+
 FIRST = AgentName("salver")
 TEMPLATE = """\
 ---
-name: {title}
+name: "{title}"
 provider: demo
 ---
 You are {title}, a personal agent. You work in /workspace, in a sandbox of your own.
@@ -47,40 +51,51 @@ class AgentBook:
         self._database = database
         self._clock = clock
         self._standings: dict[AgentName, Standing] = {}
+        self._unusable: dict[AgentName, str] = {}
 
     async def open(self) -> None:
         """Read what is there; a house without any agent gets its first one."""
         for row in await self._database.read(store.agents):
-            self._standings[row.name] = Standing(
-                name=row.name,
-                definition=parse(row.text),
-                text=row.text,
-                problem=row.problem,
-                signature=(0, 0, 0),
-            )
+            with contextlib.suppress(
+                Rejected
+            ):  # taken by an older Salver; the file says why not now
+                self._standings[row.name] = Standing(
+                    name=row.name,
+                    definition=parse(row.text),
+                    text=row.text,
+                    problem=row.problem,
+                    signature=(0, 0, 0),
+                )
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         await self.refresh()
-        if not self._standings:
+        if not self._standings and not self._unusable:
             await self.new(FIRST)
 
     async def refresh(self) -> list[Standing]:
-        """Every agent, after a look at every file."""
+        """Every agent that was ever usable, after a look at every file."""
+        names = set(self._standings)
         for entry in self._folder.iterdir():
-            if (entry / "AGENT.md").is_file() and AGENT_NAME.fullmatch(entry.name):
-                await self.get(AgentName(entry.name))
+            if AGENT_NAME.fullmatch(entry.name) and (entry / "AGENT.md").is_file():
+                names.add(AgentName(entry.name))
+        for name in sorted(names):
+            try:
+                await self.get(name)
+            except Rejected as exc:
+                if self._unusable.get(name) != str(exc):
+                    logger.warning("agent not usable", extra={"agent": name, "why": str(exc)})
+                self._unusable[name] = str(exc)
         return sorted(self._standings.values(), key=lambda standing: standing.name)
 
     async def get(self, name: AgentName) -> Standing:
         """The agent as it counts now; raises `Missing`, or `Rejected` where no version was ever usable."""
         path = self._file(name)
         standing = self._standings.get(name)
-        try:
-            found = path.stat()
-        except FileNotFoundError:
+        found = _stat(path) if AGENT_NAME.fullmatch(name) else None
+        if found is None:
             if standing is None:
                 raise Missing(
                     f"There is no agent '{name}'. Agents: {', '.join(sorted(self._standings))}."
-                ) from None
+                )
             return await self._complain(
                 standing, (0, 0, 0), "AGENT.md is gone. Put it back, or remove the agent."
             )
@@ -131,6 +146,9 @@ class AgentBook:
         now = self._clock.now()
         aside = _aside(self._folder, name, now)
         aside.parent.mkdir(exist_ok=True, mode=0o700)
+        (self._folder / name).mkdir(
+            exist_ok=True, mode=0o700
+        )  # a person may have removed it already
         (self._folder / name).rename(aside)
         await self._database.write(lambda conn: store.remove(conn, name, stamp(now)))
         self._standings.pop(name, None)
@@ -147,6 +165,13 @@ class AgentBook:
 
     def _file(self, name: AgentName) -> Path:
         return self._folder / name / "AGENT.md"
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _aside(folder: Path, name: AgentName, now: datetime) -> Path:

@@ -54,13 +54,17 @@ def parse(text: str) -> Definition:
         raise Rejected(
             f"AGENT.md has {len(text)} characters; at most {LONGEST_FILE} are read. Shorten it."
         )
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise Rejected("AGENT.md holds half of a character (a lone surrogate). Remove it.") from exc
     matter, body = _split(text)
     try:
         fields: object = yaml.safe_load(matter) if matter.strip() else {}
-    except yaml.YAMLError as exc:
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # ValueError: of a day that isn't
         mark = getattr(exc, "problem_mark", None)
         where = f"line {mark.line + 2}" if mark else "the front matter"
-        problem = getattr(exc, "problem", None) or "is not YAML"
+        problem = getattr(exc, "problem", None) or str(exc).partition("\n")[0]
         raise Rejected(
             f"AGENT.md, {where}: {problem}. Correct the lines between the two '---'."
         ) from exc

@@ -83,7 +83,7 @@ async def close(rooms: Use, id_: SessionId) -> Session:
     now = stamp(rooms.clock.now())
     if not await rooms.database.write(lambda conn: store.close_session(conn, id_, now)):
         raise Conflict(f"Session '{id_}' is closed already.")
-    await rooms.keeper.end_session(id_, "The session was closed.")
+    rooms.keeper.end_session(id_, "The session was closed.")
     row = await rooms.database.read(lambda conn: store.session(conn, id_))
     assert row is not None
     return _session(rooms, row, None)

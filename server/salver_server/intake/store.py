@@ -47,28 +47,31 @@ def order_cancel(
     """Cancel a message in each of its sessions; returns where, and its state there by now."""
     found: list[tuple[SessionId, HandoverState]] = []
     rows = conn.execute(
-        "SELECT session, seq, state FROM handovers WHERE message = ?", (message,)
+        "SELECT h.session, h.seq, h.state, h.due_at FROM handovers h JOIN intake i ON i.id = h.message"
+        " WHERE h.message = ? AND i.kind = 'message'",
+        (message,),
     ).fetchall()
-    for session, seq, state in rows:
-        if state in ("received", "held") or (state == "queued" and not _has_runner(conn, session)):
-            bus.settle(conn, session, seq, state="cancelled", reason="", now=now)
-            state = "cancelled"
-        elif state in ("queued", "running"):
+    for session, seq, state, due_at in rows:
+        # What is due may lie in inbound.db before that is noted, so a runner may have seen it.
+        handed = state in ("queued", "running") or (state == "received" and due_at <= now)
+        if handed and _has_runner(conn, session):
             _order(conn, session, kind="cancel", target=seq, now=now)
+        elif bus.settle(conn, session, seq, state="cancelled", reason="", now=now):
+            state = "cancelled"
         found.append((session, state))
     return found
 
 
 def order_stop(conn: Connection, session: SessionId, now: Stamp) -> bool:
     """Stop what runs and waits in a session; false if there is no such open session."""
-    row = bus.session(conn, session)
-    if row is None or row.state != "open":
+    found = bus.session(conn, session)
+    if found is None or found.state != "open":
         return False
     if _has_runner(conn, session):
         _order(conn, session, kind="stop", target=None, now=now)
     else:
-        for pending in bus.pending(conn, session):
-            bus.settle(conn, session, pending.seq, state="stopped", reason="Stopped.", now=now)
+        for row in [*bus.pending(conn, session), *bus.due(conn, session, now)]:
+            bus.settle(conn, session, row.seq, state="stopped", reason="Stopped.", now=now)
     return True
 
 

@@ -1,14 +1,30 @@
-"""What the end of a sandbox means for the messages it was working on: decided here, in one transaction."""
+"""The end of a sandbox: what it wrote is read to the last row, what it left undone waits again or fails."""
 
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from sqlite3 import Connection
 
-from salver_server.clock import Stamp
-from salver_server.ids import ChatId, SessionId
-from salver_server.runtimes import Exit
+from salver_server.clock import Stamp, stamp
+from salver_server.errors import Broken, SalverError, Transient
+from salver_server.ids import ChatId, SessionId, new_epoch
+from salver_server.kit.failpoint import failpoint
+from salver_server.runtimes import Exit, Launch
 from salver_server.sessions import store
-from salver_server.sessions.outbox import tell_failure
+from salver_server.sessions.folders import folders, make, set_aside
+from salver_server.sessions.house import House
+from salver_server.sessions.outbox import Outbox, tell_failure
+from salver_server.sessions.reading import Torn
 
+logger = logging.getLogger(__name__)
+
+HEALING = 10.0
+"""Seconds that a throw-away sandbox may take to roll a journal back."""
+RETRY_HEALING = 15.0
+"""Seconds until healing that could not begin is tried again."""
+PAUSE = 0.05
+"""Seconds until the next look at a file that cannot be read yet."""
 MOST_ATTEMPTS = 3
 """Turns that a message may cut off before it fails alone."""
 
@@ -19,12 +35,103 @@ class End:
     exit: Exit
     blameless: bool
     """Ended for reasons of our own."""
-    stalled: bool
+    stalled: bool = False
     """Ended because it showed no progress: its messages get one more try, not two."""
-    verdict: str
+    verdict: str = ""
+    """Why we ended it, for people; empty if we did not."""
+    distrusted: str = ""
+    """Why its outbound.db is not read any more; empty while it is."""
 
 
-def bury(conn: Connection, end: End, now: Stamp) -> set[ChatId]:
+class Burial:
+    def __init__(
+        self,
+        house: House,
+        outbox: Outbox,
+        *,
+        trouble: Callable[[SessionId, str], Awaitable[None]],
+        owed: Callable[[ChatId], None],
+    ) -> None:
+        self._house = house
+        self._outbox = outbox
+        self._trouble = trouble
+        self._owed = owed
+
+    async def __call__(self, end: End) -> None:
+        """Bury a sandbox whose death is confirmed; when this returns, the session may be started anew."""
+        session = end.session
+        failpoint("keeper.before-burial")
+        distrusted = end.distrusted or await self._read_to_the_end(session)
+        self._outbox.forget(session.id)
+        if distrusted:
+            await self._put_aside(session)
+        now = stamp(self._house.clock.now())
+        chats = await self._house.database.write(lambda conn: settle(conn, end, now))
+        failpoint("keeper.after-burial")
+        for chat in chats:
+            self._owed(chat)
+
+    async def _read_to_the_end(self, session: store.Session) -> str:
+        """Read every row that is left; returns why the file is not trusted, empty if it is."""
+        while True:
+            try:
+                await self._outbox.drain(session.id)
+            except Torn:
+                try:
+                    await self._heal(session)
+                except Broken as exc:
+                    return str(exc)
+            except Transient as exc:
+                await self._house.clock.sleep(exc.retry_after or PAUSE)
+            except Broken as exc:
+                return str(exc)
+            else:
+                return ""
+
+    async def _put_aside(self, session: store.Session) -> None:
+        house = self._house
+        place, epoch = folders(house.places, session.id, session.agent), new_epoch()
+        # The row first: a crash between the two finds the old file under a new epoch, and distrusts it again.
+        await house.database.write(lambda conn: store.new_file(conn, session.id, epoch))
+        if place.outbox.exists():
+            aside = await asyncio.to_thread(set_aside, place.outbox)
+            logger.warning("outbound.db put aside", extra={"session": session.id, "folder": aside})
+
+    async def _heal(self, session: store.Session) -> None:
+        """Roll the dead runner's journal back in a sandbox that does nothing else."""
+        house = self._house
+        try:
+            definition = (await house.agents.get(session.agent)).definition
+            _, runtime = house.runtime_of(session.agent, definition)
+            place = folders(house.places, session.id, session.agent)
+            await asyncio.to_thread(make, place, house.identity)
+            sandbox = await runtime.start(
+                Launch(
+                    install=house.install,
+                    session=session.id,
+                    generation=session.generation,
+                    task="heal",
+                    inbox=place.inbox,
+                    outbox=place.outbox,
+                    work=place.work,
+                    home=place.home,
+                    line=place.line,
+                    log=place.log,
+                )
+            )
+        except SalverError as exc:
+            await self._trouble(session.id, str(exc))
+            await house.clock.sleep(RETRY_HEALING)
+            return
+        try:
+            async with asyncio.timeout(HEALING):
+                await sandbox.ended()
+        except TimeoutError:
+            await sandbox.kill()
+            raise Broken("rolling its journal back took too long") from None
+
+
+def settle(conn: Connection, end: End, now: Stamp) -> set[ChatId]:
     """Forget the sandbox, let its messages wait again, fail those that have had their attempts.
 
     Returns the chats in which somebody is told of a failure.

@@ -151,5 +151,6 @@ class Line:
             raise ValueError("a live frame has a turn and a text")
         if kind not in get_args(LiveKind):
             raise ValueError("a live frame has a known kind")
+        # A frame without text only asks for patience.
         progress = Progress(session=self._session, turn=turn, kind=cast(LiveKind, kind), text=text)
         self._heard.progressed(progress, float(seconds))

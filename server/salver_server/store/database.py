@@ -123,7 +123,7 @@ def _commit_together(conn: sqlite3.Connection, jobs: list[Job]) -> None:
             conn.execute("SAVEPOINT job")
             try:
                 result = job(conn)
-            except BaseException as exc:  # noqa: BLE001 - it belongs to whoever waits for this job
+            except BaseException as exc:  # it belongs to whoever waits for this job
                 if not conn.in_transaction:
                     raise  # SQLite gave the whole transaction up: nobody's job is on disk
                 conn.execute("ROLLBACK TO job")
@@ -134,7 +134,7 @@ def _commit_together(conn: sqlite3.Connection, jobs: list[Job]) -> None:
                 if conn.in_transaction:
                     conn.execute("RELEASE job")
         conn.execute("COMMIT")
-    except sqlite3.Error as exc:  # the disk is full or broken: nobody's job is on disk
+    except BaseException as exc:  # noqa: BLE001 - the disk is full or broken: nobody's job is on disk
         if conn.in_transaction:
             conn.execute("ROLLBACK")
         for _, future in jobs:

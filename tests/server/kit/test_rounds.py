@@ -1,6 +1,6 @@
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -37,7 +37,7 @@ class Work:
 
 
 @asynccontextmanager
-async def rounds(work: Callable[[str], Awaitable[None]]) -> AsyncIterator[Rounds[str]]:
+async def rounds(work: Callable[[str], Awaitable[None]]) -> AsyncGenerator[Rounds[str]]:
     async with background() as tasks:
         yield Rounds("work", work, tasks)
 

@@ -43,7 +43,7 @@ pytestmark = [
 def test_all_holds_for_an_ordinary_user_too(copy: Path) -> None:
     become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
     done = subprocess.run(
-        [*become, "--", PYTHON, "-m", "pytest", "-q", "--basetemp=t", *SUITES],
+        [*become, "--", PYTHON, "-m", "pytest", "-q", "--basetemp=tmp/t", *SUITES],
         cwd=copy,
         env={
             "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -81,7 +81,7 @@ def copy() -> Iterator[Path]:
             shutil.copy(ROOT / file, place / file)
         (place / "pytest.ini").write_text(SETTINGS, encoding="utf-8")
         copy_packages(place / "packages")
-        for folder in ("home", "tmp", "t"):
+        for folder in ("home", "tmp"):
             (place / folder).mkdir()
             shutil.chown(place / folder, USER, USER)
         yield place

@@ -5,11 +5,12 @@ import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from salver_server.errors import NeedsUser
-from salver_server.runtimes import Identity, Limits, Runtime
+from salver_server.runtimes import Identity, Runtime
 from salver_server.runtimes.process import open_process
 from tests.fakes.yard import Yard, report
 
@@ -26,8 +27,8 @@ def tried(act, *words):
 """
 
 
-async def found(runtime: Runtime, yard: Yard, script: str, limits: Limits | None = None) -> object:
-    launch = yard.launch(TRY + script, limits=limits)
+async def found(runtime: Runtime, yard: Yard, script: str) -> dict[str, Any]:
+    launch = yard.launch(TRY + script)
     sandbox = await runtime.start(launch)
     answer = await report(launch)
     await sandbox.ended()
@@ -112,7 +113,6 @@ report(
 )
 """
     answer = await found(runtime, yard, script)
-    assert isinstance(answer, dict)
     top = set(answer.pop("top"))
     assert {"usr", "etc", "proc", "dev", "tmp", "run", "salver", "workspace"} <= top
     assert not top & {"home", "var", "sys", "boot", "mnt", "media", "srv"}
@@ -167,9 +167,9 @@ async def test_the_runner_hears_an_interrupt(runtime: Runtime, yard: Yard) -> No
 
 
 async def test_a_data_folder_below_a_private_home_is_no_obstacle(
-    runtime: Runtime, yard: Yard, tmp_path: Path
+    runtime: Runtime, yard: Yard
 ) -> None:
-    tmp_path.chmod(0o700)
+    yard.place.chmod(0o700)
     script = "open('/workspace/here', 'w').close(); report(read=os.listdir('/salver/in'))"
     assert await found(runtime, yard, script) == {"read": ["script.py"]}
     owner = (yard.place / "s-1" / "work" / "here").stat()

@@ -7,14 +7,20 @@ deep is measured by `du`, in a user namespace where the owner may look into ever
 import os
 import stat
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 ENTRY = 4096
 """Bytes that any entry counts for at least: directories fill a disk too, and the walk must end."""
 DEEPEST = 100
 """Folders in one another; each one open costs a file descriptor."""
+ENTERING = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 PATIENCE = 60.0
+
+
+class TooDeep(Exception):
+    """Folders in one another beyond `DEEPEST`."""
 
 
 def used(folders: Sequence[Path], *, enough: int) -> int:
@@ -25,11 +31,14 @@ def used(folders: Sequence[Path], *, enough: int) -> int:
     for folder in folders:
         before = counted
         try:
-            for entry in _walk(folder):
-                counted += _size(entry, links)
-                if counted > enough:
-                    return counted
-        except (PermissionError, RecursionError):
+            with closing(_walk(folder)) as entries:
+                for entry in entries:
+                    counted += _size(entry, links)
+                    if counted > enough:
+                        return counted
+        except FileNotFoundError:
+            continue
+        except (PermissionError, TooDeep):
             counted = before
             hard.append(folder)
     return counted + _measured(hard) if hard else counted
@@ -44,57 +53,40 @@ def _size(entry: os.stat_result, links: set[tuple[int, int]]) -> int:
     return max(entry.st_blocks * 512, ENTRY)
 
 
-def _walk(folder: Path) -> Iterator[os.stat_result]:
-    """Every entry below, by handles: a folder swapped for a link meanwhile is not entered."""
-    handles: list[int] = []
-    listings: list[Iterator[os.DirEntry[str]]] = []
+def _walk(folder: Path) -> Generator[os.stat_result]:
+    """Every entry below."""
+    # The folder itself is the server's choice, and may be a link of the owner's.
+    handle = os.open(folder, ENTERING)
     try:
-        try:
-            _enter(folder, None, handles, listings)
-        except FileNotFoundError:
-            return
-        device = os.fstat(handles[0]).st_dev
-        while listings:
-            entry = next(listings[-1], None)
-            if entry is None:
-                listings.pop()
-                os.close(handles.pop())
-                continue
+        yield from _below(handle, device=os.fstat(handle).st_dev, depth=0)
+    finally:
+        os.close(handle)
+
+
+def _below(handle: int, *, device: int, depth: int) -> Generator[os.stat_result]:
+    """By handles, so that a folder swapped for a link meanwhile is not entered."""
+    if depth == DEEPEST:
+        raise TooDeep
+    with os.scandir(handle) as listing:
+        for entry in listing:
             try:
                 found = entry.stat(follow_symlinks=False)
-                if found.st_dev != device:
-                    continue
-                yield found
-                if stat.S_ISDIR(found.st_mode):
-                    _enter(entry.name, handles[-1], handles, listings)
+                inner = (
+                    os.open(entry.name, ENTERING | os.O_NOFOLLOW, dir_fd=handle)
+                    if stat.S_ISDIR(found.st_mode) and found.st_dev == device
+                    else None
+                )
             except PermissionError:
                 raise
             except OSError:
                 continue  # gone or swapped since it was listed
-    finally:
-        for handle in handles:
-            os.close(handle)
-
-
-def _enter(
-    name: str | Path,
-    parent: int | None,
-    handles: list[int],
-    listings: list[Iterator[os.DirEntry[str]]],
-) -> None:
-    if len(handles) == DEEPEST:
-        raise RecursionError
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    # The folders themselves are the server's choice, and may be links of the owner's.
-    flags |= 0 if parent is None else os.O_NOFOLLOW
-    handle = os.open(name, flags, dir_fd=parent)
-    try:
-        listing = os.scandir(handle)
-    except OSError:
-        os.close(handle)
-        raise
-    handles.append(handle)
-    listings.append(listing)
+            if found.st_dev == device:
+                yield found
+            if inner is not None:
+                try:
+                    yield from _below(inner, device=device, depth=depth + 1)
+                finally:
+                    os.close(inner)
 
 
 def _measured(folders: Sequence[Path]) -> int:

@@ -7,23 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from salver_server.errors import NeedsUser, Transient
+from salver_server.runtimes.process import marks
 
 OLDEST = "0.8"
 SHORT = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT}
-SHORT_IN_WORDS = tuple(os.strerror(number) for number in sorted(SHORT))
+SHORT_IN_WORDS = ("ENOSPC", *(os.strerror(number) for number in sorted(SHORT)))
 
-# Switches by which a system forbids user namespaces, with the value that forbids and the cure.
+# Switches by which a system forbids user namespaces, the value that forbids and one that doesn't.
 SWITCHES = {
-    "user/max_user_namespaces": ("0", "sudo sysctl -w user.max_user_namespaces=15000"),
-    "kernel/unprivileged_userns_clone": ("0", "sudo sysctl -w kernel.unprivileged_userns_clone=1"),
-    "kernel/apparmor_restrict_unprivileged_userns": (
-        "1",
-        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-    ),
+    "user.max_user_namespaces": ("0", "15000"),
+    "kernel.unprivileged_userns_clone": ("0", "1"),
+    "kernel.apparmor_restrict_unprivileged_userns": ("1", "0"),
 }
-NAMESPACES = re.compile(
-    r"namespace|uid map|gid map|RTM_NEWADDR|disable.*userns|max_user_namespaces", re.IGNORECASE
-)
+NAMESPACES = re.compile(r"namespace|userns|user ns|uid map|gid map|RTM_NEWADDR", re.IGNORECASE)
+FORBIDDEN = re.compile(r"Operation not permitted|Permission denied")
 
 
 class Refused(NeedsUser):
@@ -38,27 +35,26 @@ class Refused(NeedsUser):
 def diagnosis(words: str, switches: Mapping[str, str]) -> NeedsUser | Transient:
     """From bubblewrap's own words, and from what the switches stand at."""
     said = _said(words)
-    if "unknown option" in words.lower():
+    if not said:
+        return Transient("bubblewrap was stopped before it had made the sandbox.")
+    if "unknown option" in said.lower():
         return Refused(
             f"This bubblewrap is too old ({said}).", f"Install bubblewrap {OLDEST} or later."
         )
-    if NAMESPACES.search(words):
-        for name, (forbids, cure) in SWITCHES.items():
+    if NAMESPACES.search(said):
+        for name, (forbids, allows) in SWITCHES.items():
             if switches.get(name) == forbids:
                 return Refused(
-                    f"This system forbids sandboxes: {name.replace('/', '.', 1)} is {forbids} ({said}).",
-                    f"Allow them: `{cure}`, and the same line without `sudo sysctl -w` in "
-                    "/etc/sysctl.d/60-salver.conf to keep it so.",
+                    f"This system forbids sandboxes: {name} is {forbids} ({said}).",
+                    f"Allow them with `sudo sysctl -w {name}={allows}`; "
+                    f"a file in /etc/sysctl.d that says `{name}={allows}` keeps it so.",
                 )
-    if any(short in words for short in SHORT_IN_WORDS):
+    if any(short in said for short in SHORT_IN_WORDS):
         return Transient(f"This machine is too busy to start a sandbox ({said}).")
-    if not said:
-        return Transient("bubblewrap was stopped before it had made the sandbox.")
-    return Refused(
-        f"bubblewrap could not make a sandbox ({said}).",
-        "Inside a container, run Salver with the docker runtime or allow nested user namespaces; "
-        "else look for what the message names.",
-    )
+    fix = "Put right what the message names."
+    if FORBIDDEN.search(said) and NAMESPACES.search(said):
+        fix = "In a container, allow it to make namespaces, or run agents with another runtime."
+    return Refused(f"bubblewrap could not make a sandbox ({said}).", fix)
 
 
 def shortage(exc: OSError) -> NeedsUser | Transient:
@@ -74,15 +70,20 @@ def shortage(exc: OSError) -> NeedsUser | Transient:
 
 def switches() -> dict[str, str]:
     """What those of `SWITCHES` that this system has stand at."""
-    found = {name: Path("/proc/sys", name) for name in SWITCHES}
+    files = {name: Path("/proc/sys", *name.split(".", 1)) for name in SWITCHES}
     return {
         name: file.read_text(encoding="ascii").strip()
-        for name, file in found.items()
+        for name, file in files.items()
         if file.exists()
     }
 
 
 def _said(words: str) -> str:
-    """Its last line, without its name, and at a length for a sentence."""
-    lines = [line.removeprefix("bwrap: ").strip() for line in words.splitlines() if line.strip()]
-    return lines[-1][:200].rstrip(".") if lines else ""
+    """The last line, without who says it, and at a length for a sentence."""
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    last = lines[-1].removeprefix("bwrap: ")
+    if last.startswith(marks.PREFIX):
+        last = last.rpartition("}: ")[2]
+    return last[:200].rstrip(".")

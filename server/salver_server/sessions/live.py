@@ -1,0 +1,38 @@
+"""One session with a sandbox, as the server sees it while it lives."""
+
+from dataclasses import dataclass
+
+from salver_server.agents import Definition
+from salver_server.runtimes import Sandbox
+from salver_server.sessions import store
+from salver_server.sessions.folders import Folders
+from salver_server.sessions.line import Line
+
+
+@dataclass(slots=True, kw_only=True)
+class Live:
+    """One session with a sandbox."""
+
+    session: store.Session
+    generation: int
+    sandbox: Sandbox
+    line: Line
+    place: Folders
+    definition: Definition | None
+    """None for an adopted one until its agent was looked at."""
+    started: float
+    used: float
+    """When something was last handed over or done, by the boot clock."""
+    patient_until: float
+    """The turn is left alone until then."""
+    nudges: int = 0
+    retiring: bool = False
+    """It was told to leave as soon as it has nothing to do."""
+    killing: bool = False
+    blameless: bool = False
+    """We end it for reasons of our own: no message is at fault."""
+    verdict: str = ""
+    """Why we ended it, for people."""
+    distrusted: str = ""
+    """Why its outbound.db is not taken for a runner's of ours."""
+    stalled: bool = False

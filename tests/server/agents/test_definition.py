@@ -1,0 +1,115 @@
+from dataclasses import dataclass
+
+import pytest
+
+from salver_server.agents import parse
+from salver_server.agents.definition import LONGEST_FILE
+from salver_server.errors import Rejected
+
+FULL = """\
+---
+name: Ada
+provider: pydantic-ai
+model: gpt-9
+runtime: docker
+workspace: per-session
+web: none
+skills: [letters]
+limits:
+  memory_mb: 512
+  rounds: 7
+  seconds: 12.5
+---
+You are Ada.
+
+---
+That line is a rule, not a fence.
+"""
+
+
+def test_every_field_is_read() -> None:
+    found = parse(FULL)
+    assert (found.name, found.provider, found.model) == ("Ada", "pydantic-ai", "gpt-9")
+    assert (found.runtime, found.workspace, found.web) == ("docker", "per-session", "none")
+    assert found.skills == ["letters"]
+    assert (found.limits.memory_mb, found.limits.rounds, found.limits.seconds) == (512, 7, 12.5)
+    assert found.limits.processes == 256
+    assert found.instructions == "You are Ada.\n\n---\nThat line is a rule, not a fence."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain:
+    id: str
+    text: str
+    instructions: str
+    name: str = "Salver"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Plain(id="empty", text="", instructions=""),
+        Plain(id="no-front-matter", text="Just talk.\n", instructions="Just talk."),
+        Plain(id="empty-front-matter", text="---\n---\nTalk.", instructions="Talk."),
+        Plain(id="no-instructions", text="---\nname: Ada\n---", instructions="", name="Ada"),
+        Plain(id="byte-order-mark", text="\ufeff---\nname: Ada\n---\nTalk.", instructions="Talk.", name="Ada"),
+        Plain(id="windows", text="---\r\nname: Ada\r\n---\r\nTalk.\r\n", instructions="Talk.", name="Ada"),
+        Plain(id="blanks-at-the-fence", text="--- \nname: Ada\n---\t\nTalk.", instructions="Talk.", name="Ada"),
+        Plain(id="no-latin-letters", text="---\nname: Ада\n---\n話して", instructions="話して", name="Ада"),
+    ],
+    ids=lambda case: case.id,
+)  # fmt: skip
+def test_what_is_not_said_has_its_default(case: Plain) -> None:
+    found = parse(case.text)
+    assert (found.name, found.instructions) == (case.name, case.instructions)
+    assert (found.provider, found.workspace, found.web) == ("demo", "shared", "listed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    id: str
+    matter: str
+    says: str
+
+
+REFUSED = [
+    Case(id="not-yaml", matter="name: [Ada", says=r"AGENT\.md, line 2: .*Correct the lines"),
+    Case(id="tab", matter="limits:\n\trounds: 3", says=r"line 3: .*Correct the lines"),
+    Case(id="no-fields", matter="just words", says="there must be lines like 'provider: demo'"),
+    Case(id="list", matter="- name", says="there must be lines like 'provider: demo'"),
+    Case(id="no-such-day", matter="name: 2024-13-45", says=r"AGENT\.md, .*month must be in 1"),
+    Case(id="tag", matter="name: !!python/name:os.system", says="could not determine a construct"),
+    Case(id="unknown", matter="colour: red", says=r"field 'colour': .*Known fields: name, pro"),
+    Case(id="number", matter="1: one", says=r"field '1'.*Known fields"),
+    Case(id="bad-type", matter="name: [Ada]", says="field 'name': Input should be a valid string"),
+    Case(id="yes-is-no-name", matter="name: yes", says="field 'name': Input should be a valid"),
+    Case(id="empty-name", matter="name: ''", says="field 'name': .*at least 1 character"),
+    Case(id="inner", matter="limits: {rounds: 0}", says=r"field 'limits\.rounds': .*greater than"),
+    Case(id="inner-unknown", matter="limits: {time: 1}", says=r"field 'limits\.time': Extra"),
+    Case(id="instructions", matter="instructions: talk", says="the text below the second '---'"),
+    Case(id="mounts", matter="mounts: [/etc]", says="'mounts': it reaches beyond.*Remove it"),
+    Case(id="grants", matter="grants: [mail]", says="'grants': it reaches beyond.*Remove it"),
+    Case(id="no-sandbox", matter="runtime: none", says="'none' isolates nothing.*Remove it"),
+    Case(id="open-web", matter="web: public", says="field 'web': Input should be 'none' or 'list"),
+]
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
+def test_what_can_not_be_used_is_refused_with_its_place_and_the_way_out(case: Case) -> None:
+    with pytest.raises(Rejected, match=case.says):
+        parse(f"---\n{case.matter}\n---\nTalk.")
+
+
+def test_a_fence_that_is_not_closed_is_named() -> None:
+    with pytest.raises(Rejected, match="no second '---' ends the front matter"):
+        parse("---\nname: Ada\n")
+
+
+def test_a_file_that_is_too_long_is_refused() -> None:
+    with pytest.raises(Rejected, match=f"at most {LONGEST_FILE} are read"):
+        parse("x" * (LONGEST_FILE + 1))
+
+
+def test_half_a_character_is_refused() -> None:
+    with pytest.raises(Rejected, match="half of a character"):
+        parse("Talk.\ud83d")

@@ -1,0 +1,198 @@
+import asyncio
+from dataclasses import dataclass, replace
+
+import pytest
+
+from salver_server.agents import store as agents
+from salver_server.errors import Missing, NeedsUser, Rejected
+from salver_server.intake import Accepted
+from salver_server.intake.accept import LONGEST_NAME
+from salver_server.messages import LONGEST_TEXT
+from salver_server.sessions import store
+from tests.server.conftest import SALVER, Desk
+
+
+async def accepted(desk: Desk) -> list[tuple[str, str]]:
+    """Key and text of everything that lies in the intake."""
+    return await desk.database.read(
+        lambda conn: conn.execute("SELECT key, text FROM intake ORDER BY rowid").fetchall()
+    )
+
+
+async def test_an_accepted_message_is_owed_to_its_session(desk: Desk) -> None:
+    found = await desk.intake(desk.message("hello"))
+    (session,) = found.sessions
+    assert desk.told == [session]
+    assert await desk.states(session) == ["received"]
+    row = await desk.session(session)
+    assert (row.agent, row.state) == (SALVER, "open")
+
+
+async def test_the_same_place_goes_on_in_the_same_session(desk: Desk) -> None:
+    one = await desk.intake(desk.message("one"))
+    two = await desk.intake(desk.message("two"))
+    elsewhere = await desk.intake(desk.message("three", thread="dinner"))
+    assert one.sessions == two.sessions
+    assert elsewhere.sessions != one.sessions
+    assert len(await desk.states(one.sessions[0])) == 2
+
+
+async def test_a_closed_session_is_followed_by_a_new_one(desk: Desk) -> None:
+    one = await desk.intake(desk.message("one"))
+    now = desk.clock.stamp()
+    await desk.database.write(lambda conn: store.close_session(conn, one.sessions[0], now))
+    two = await desk.intake(desk.message("two"))
+    assert one.sessions != two.sessions
+
+
+async def test_what_comes_twice_under_one_key_is_accepted_once(desk: Desk) -> None:
+    one = await desk.intake(desk.message("hello", key="7"))
+    two = await desk.intake(desk.message("hello", key="7"))
+    assert (one.again, two.again) == (False, True)
+    assert (two.message, two.sessions) == (one.message, one.sessions)
+    assert await desk.states(one.sessions[0]) == ["received"]
+
+
+async def test_what_comes_twice_at_the_same_time_is_accepted_once(desk: Desk) -> None:
+    found = await asyncio.gather(*(desk.intake(desk.message("hello", key="7")) for _ in range(20)))
+    assert len({each.message for each in found}) == 1
+    assert [each.again for each in found].count(False) == 1
+    assert await accepted(desk) == [("7", "hello")]
+
+
+async def test_the_same_key_on_another_channel_is_another_message(desk: Desk) -> None:
+    await desk.chat("family", SALVER)
+    await desk.intake(desk.message(key="7"))
+    other = await desk.intake(desk.message(channel="fake", address="family", key="7"))
+    assert not other.again
+
+
+async def test_messages_are_numbered_in_the_order_in_which_they_were_accepted(desk: Desk) -> None:
+    found = await asyncio.gather(*(desk.intake(desk.message(f"{n}")) for n in range(50)))
+    (session,) = {each.sessions[0] for each in found}
+    rows = await desk.database.read(
+        lambda conn: conn.execute(
+            "SELECT h.seq, i.text FROM handovers h JOIN intake i ON i.id = h.message"
+            " WHERE h.session = ? ORDER BY h.seq",
+            (session,),
+        ).fetchall()
+    )
+    assert rows == [(n + 1, f"{n}") for n in range(50)]
+
+
+async def test_a_message_in_a_chat_of_several_agents_is_owed_to_each(desk: Desk) -> None:
+    await desk.agent("ada")
+    await desk.chat("family", SALVER, "ada")
+    found = await desk.intake(desk.message(channel="fake", address="family"))
+    rows = [await desk.session(session) for session in found.sessions]
+    assert {row.agent for row in rows} == {SALVER, "ada"}
+    assert sorted(desk.told) == sorted(found.sessions)
+
+
+async def test_chats_that_share_an_agent_share_its_session(desk: Desk) -> None:
+    await desk.chat("family", SALVER, mode="agent-shared")
+    await desk.chat("work", SALVER, mode="agent-shared")
+    one = await desk.intake(desk.message(channel="fake", address="family"))
+    two = await desk.intake(desk.message(channel="fake", address="work"))
+    assert one.sessions == two.sessions
+
+
+async def test_a_message_for_later_waits_for_its_time(desk: Desk) -> None:
+    found = await desk.intake(desk.message(due_in=3600))
+    (session,) = found.sessions
+    now, then = desk.clock.stamp(3599), desk.clock.stamp(3600)
+    assert await desk.database.read(lambda conn: store.due(conn, session, now)) == []
+    assert len(await desk.database.read(lambda conn: store.due(conn, session, then))) == 1
+
+
+async def test_a_message_that_was_due_long_ago_is_due_now(desk: Desk) -> None:
+    found = await desk.intake(desk.message(due_in=-3600))
+    assert await desk.database.read(store.next_due) == desk.clock.stamp()
+    assert await desk.state(found.message) == "received"
+
+
+async def test_a_message_that_is_held_is_not_handed_over(desk: Desk) -> None:
+    found = await desk.intake(desk.message(held=True))
+    (session,) = found.sessions
+    assert await desk.states(session) == ["held"]
+    now = desk.clock.stamp(86400)
+    assert await desk.database.read(lambda conn: store.due(conn, session, now)) == []
+    assert await desk.database.read(store.next_due) is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    id: str
+    says: str
+    text: str = "hello"
+    sender: str = "you"
+    key: str = "7"
+    thread: str | None = None
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(id="empty", text="", says="The message is empty"),
+        Case(id="blank", text=" \n\t", says="The message is empty"),
+        Case(id="too-long", text="x" * (LONGEST_TEXT + 1), says="Send it in parts"),
+        Case(id="no-sender", sender="", says="sender must have 1 to 400"),
+        Case(id="long-sender", sender="x" * (LONGEST_NAME + 1), says="sender must have 1 to 400"),
+        Case(id="no-key", key="", says="key must have 1 to 400"),
+        Case(id="long-key", key="x" * (LONGEST_NAME + 1), says="key must have 1 to 400"),
+        Case(id="long-thread", thread="x" * (LONGEST_NAME + 1), says="thread must have 1 to 400"),
+        Case(id="half-a-character", text="hello \ud83d", says="half of a character"),
+        Case(id="half-a-sender", sender="\udc00", says="half of a character"),
+        Case(id="half-a-key", key="\udc00", says="half of a character"),
+        Case(id="half-a-thread", thread="\udc00", says="half of a character"),
+    ],
+    ids=lambda case: case.id,
+)
+async def test_a_message_that_can_not_be_kept_is_refused(desk: Desk, case: Case) -> None:
+    message = desk.message(case.text, sender=case.sender, thread=case.thread)
+    with pytest.raises(Rejected, match=case.says):
+        await desk.intake(replace(message, key=case.key))
+    assert (await accepted(desk), desk.told) == ([], [])
+
+
+@pytest.mark.parametrize("text", ["x" * LONGEST_TEXT, "話して 👋", "a\0b", "\u2028a\r\n"])
+async def test_any_other_text_is_kept_as_it_came(desk: Desk, text: str) -> None:
+    await desk.intake(desk.message(text, key="7"))
+    assert await accepted(desk) == [("7", text)]
+
+
+async def test_a_chat_that_nobody_serves_refuses(desk: Desk) -> None:
+    await desk.chat("family")
+    for address in ("family", "strangers"):
+        with pytest.raises(Missing, match=f"No agent serves the chat '{address}' on fake"):
+            await desk.intake(desk.message(channel="fake", address=address))
+    assert (await accepted(desk), desk.told) == ([], [])
+
+
+async def test_a_full_disk_refuses_and_keeps_nothing(desk: Desk) -> None:
+    def fill(conn: store.Connection) -> None:
+        pages = conn.execute("PRAGMA page_count").fetchone()[0]
+        conn.execute(f"PRAGMA max_page_count = {pages}")
+
+    await desk.database.write(fill)
+    with pytest.raises(NeedsUser, match=r"not accepted: .*disk is full.*Free some disk space"):
+        await desk.intake(desk.message("x" * 100_000))
+    assert (await accepted(desk), desk.told) == ([], [])
+
+
+async def test_one_message_that_is_refused_takes_no_other_along(desk: Desk) -> None:
+    good, bad = desk.message("good"), desk.message(channel="fake", address="strangers")
+    found = await asyncio.gather(
+        *(desk.intake(message) for message in (good, bad, replace(good, key="other"))),
+        return_exceptions=True,
+    )
+    assert [type(each) for each in found] == [Accepted, Missing, Accepted]
+    assert [text for _, text in await accepted(desk)] == ["good", "good"]
+
+
+async def test_an_agent_that_was_removed_is_written_to_no_more(desk: Desk) -> None:
+    await desk.intake(desk.message())
+    now = desk.clock.stamp()
+    await desk.database.write(lambda conn: agents.remove(conn, SALVER, now))
+    with pytest.raises(Missing):
+        await desk.intake(desk.message())
