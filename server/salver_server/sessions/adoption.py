@@ -6,7 +6,7 @@ is certain the session waits, visibly, and is asked about again.
 
 import logging
 
-from salver_server.errors import Broken
+from salver_server.errors import Broken, SalverError
 from salver_server.ids import SessionId
 from salver_server.runtimes import Exit, Mark, Sandbox
 from salver_server.sessions import store
@@ -68,15 +68,23 @@ class Adoption:
                 row.session, f"Whether its last sandbox still lives is not certain: {exc}"
             )
             return
+        detail = "It ended while Salver was not running."
         if sandbox is not None:
-            await self._keeper.take_over(session, row, sandbox)
-            return
-        await self._keeper.bury(
+            try:
+                await self._keeper.take_over(session, row, sandbox)
+            except SalverError as exc:
+                # Its agent or its provider is no longer there: it cannot be cared for.
+                await sandbox.kill()
+                detail = str(exc)
+            else:
+                return
+        self._keeper.bury_soon(
             End(
                 session=session,
-                exit=Exit(cause="lost", code=None, detail="It ended while Salver was not running."),
+                runtime=row.runtime,
+                exit=Exit(cause="lost", code=None, detail=detail),
                 # A server that died before its sandbox existed says nothing about any message.
-                blameless=row.handle is None,
+                blameless=sandbox is not None or row.handle is None,
             )
         )
 

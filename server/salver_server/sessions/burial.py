@@ -32,6 +32,8 @@ MOST_ATTEMPTS = 3
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
     session: store.Session
+    runtime: str
+    """Name of the runtime that it was started by."""
     exit: Exit
     blameless: bool
     """Ended for reasons of our own."""
@@ -61,7 +63,7 @@ class Burial:
         """Bury a sandbox whose death is confirmed; when this returns, the session may be started anew."""
         session = end.session
         failpoint("keeper.before-burial")
-        distrusted = end.distrusted or await self._read_to_the_end(session)
+        distrusted = end.distrusted or await self._read_to_the_end(end)
         self._outbox.forget(session.id)
         if distrusted:
             await self._put_aside(session)
@@ -71,14 +73,14 @@ class Burial:
         for chat in chats:
             self._owed(chat)
 
-    async def _read_to_the_end(self, session: store.Session) -> str:
+    async def _read_to_the_end(self, end: End) -> str:
         """Read every row that is left; returns why the file is not trusted, empty if it is."""
         while True:
             try:
-                await self._outbox.drain(session.id)
+                await self._outbox.drain(end.session.id)
             except Torn:
                 try:
-                    await self._heal(session)
+                    await self._heal(end.session, end.runtime)
                 except Broken as exc:
                     return str(exc)
             except Transient as exc:
@@ -97,15 +99,13 @@ class Burial:
             aside = await asyncio.to_thread(set_aside, place.outbox)
             logger.warning("outbound.db put aside", extra={"session": session.id, "folder": aside})
 
-    async def _heal(self, session: store.Session) -> None:
+    async def _heal(self, session: store.Session, runtime: str) -> None:
         """Roll the dead runner's journal back in a sandbox that does nothing else."""
         house = self._house
         try:
-            definition = (await house.agents.get(session.agent)).definition
-            _, runtime = house.runtime_of(session.agent, definition)
             place = folders(house.places, session.id, session.agent)
             await asyncio.to_thread(make, place, house.identity)
-            sandbox = await runtime.start(
+            sandbox = await house.runtimes[runtime].start(
                 Launch(
                     install=house.install,
                     session=session.id,

@@ -45,12 +45,12 @@ class House:
     agents: AgentBook
     gate: Gate
 
-    def runtime_of(self, agent: AgentName, definition: Definition) -> tuple[str, Runtime]:
-        """The runtime that starts this agent's runners; raises `NeedsUser` if there is no such."""
+    def runtime_of(self, agent: AgentName, definition: Definition) -> str:
+        """Name of the runtime that starts this agent's runners; raises `NeedsUser` if there is no such."""
         name = definition.runtime or self.settings.runtime
         if name not in self.runtimes:
             raise NeedsUser(
                 f"Agent '{agent}' wants the runtime '{name}', which this Salver does not have. "
                 f"Choose one of: {', '.join(self.runtimes)}."
             )
-        return name, self.runtimes[name]
+        return name

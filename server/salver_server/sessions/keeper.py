@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 RETRY_START = 15.0
 """Seconds until a start that needs a person is tried again by itself."""
+RETRY_BURIAL = 2.0
+"""Seconds until a burial that failed, on a full disk say, is tried again."""
 CRASH_BACK_OFF = (0.0, 0.5, 2.0, 8.0, 30.0)
 """Seconds between a sandbox that died and the next one, by deaths in a row."""
 
@@ -67,6 +69,8 @@ class Keeper:
         self._berths = Berths(house.settings.most_sandboxes)
         self._live: dict[SessionId, Live] = {}
         self._starting: set[SessionId] = set()
+        self._launching: set[SessionId] = set()
+        """Starts past the point from which a sandbox may exist."""
         self._uncertain: set[SessionId] = set()
         self._preparing: dict[SessionId, str] = {}
         self._crashes: dict[SessionId, int] = {}
@@ -156,7 +160,7 @@ class Keeper:
             self._changed(session)
             return
         self._starting.add(session)
-        self._count()
+        self._changed(session)
         try:
             await self._start(session, pending)
         except NeedsUser as exc:
@@ -167,7 +171,6 @@ class Keeper:
             self._preparing.pop(session, None)
             if session not in self._live:
                 self._leave_berth(session)
-            self._count()
             self._changed(session)
 
     async def _renew(self, live: Live) -> None:
@@ -194,10 +197,30 @@ class Keeper:
         row = await house.database.read(lambda conn: store.session(conn, session))
         assert row is not None
         definition = (await house.agents.get(row.agent)).definition
-        runtime_name, runtime = house.runtime_of(row.agent, definition)
+        runtime = house.runtime_of(row.agent, definition)
         packs = await house.gate.packs(definition, partial(self._prepare, session))
         await self._inbox.refill(session)
         place = folders(house.places, session, row.agent)
+        if self._stopped:
+            return
+        self._launching.add(session)
+        self._count()
+        try:
+            await self._launch_one(row, place, runtime, pending, definition, packs)
+        finally:
+            self._launching.discard(session)
+            self._count()
+
+    async def _launch_one(
+        self,
+        row: store.Session,
+        place: Folders,
+        runtime_name: str,
+        pending: list[store.Handover],
+        definition: Definition,
+        packs: Mapping[str, Path],
+    ) -> None:
+        house, session = self._house, row.id
         token = secrets.token_hex(32)
         digest = hashlib.sha256(token.encode()).digest()
         now = stamp(house.clock.now())
@@ -221,7 +244,9 @@ class Keeper:
         try:
             await asyncio.to_thread(launch.write, place.launch, fields, house.identity)
             await self._open(session, place, line, digest, definition)
-            sandbox = await runtime.start(self._launch(row, place, generation, definition, packs))
+            sandbox = await house.runtimes[runtime_name].start(
+                self._launch(row, place, generation, definition, packs)
+            )
             failpoint("keeper.after-start")
             handle = sandbox.mark.handle
             await house.database.write(
@@ -368,8 +393,8 @@ class Keeper:
             live.line.retire()
 
     def _count(self) -> None:
-        """Keep `_emptied` true to its name: no sandbox lives or is being started."""
-        if self._live or self._starting:
+        """Keep `_emptied` true to its name: no sandbox lives or is being made."""
+        if self._live or self._launching:
             self._emptied.clear()
         else:
             self._emptied.set()
@@ -422,6 +447,7 @@ class Keeper:
         await self.bury(
             End(
                 session=live.session,
+                runtime=live.sandbox.mark.runtime,
                 exit=ended,
                 blameless=live.blameless,
                 stalled=live.stalled,
@@ -439,10 +465,28 @@ class Keeper:
         self.ask(session)
 
     async def bury(self, end: End) -> None:
-        """Settle what a dead sandbox leaves; then the session may be started anew."""
-        await self._burial(end)
+        """Settle what a dead sandbox leaves; then the session may be started anew.
+
+        Does not give up: until its last sandbox is buried, a session may not have another one.
+        """
+        while True:
+            try:
+                await self._burial(end)
+                break
+            except Exception:
+                logger.exception("burial failed", extra={"session": end.session.id})
+                await self._house.clock.sleep(RETRY_BURIAL)
         self._uncertain.discard(end.session.id)
         self._changed(end.session.id)
+
+    def bury_soon(self, end: End) -> None:
+        """Bury a sandbox that nobody has seen out; its session waits until that is done."""
+        self._uncertain.add(end.session.id)
+        self._tasks.create_task(self._bury_and_go_on(end), name=f"keeper.bury({end.session.id})")
+
+    async def _bury_and_go_on(self, end: End) -> None:
+        await self.bury(end)
+        self.ask(end.session.id)
 
     async def _trouble(self, session: SessionId, text: str) -> None:
         await self._house.database.write(lambda conn: store.say_trouble(conn, session, text))

@@ -58,8 +58,8 @@ def test_version_2_does_without_where_nothing_is_counted(unified: Path) -> None:
 
 
 def test_a_group_outside_of_what_is_mounted_here_is_none_of_ours(unified: Path) -> None:
-    assert not cgroups.find("0::/../../elsewhere\n", "").folders()
-    assert not cgroups.find("", "").folders()
+    assert not cgroups.find("0::/../../elsewhere\n", mount("cgroup2", unified)).folders()
+    assert not cgroups.find("0::/elsewhere\n", "").folders()
 
 
 def test_version_1_has_a_tree_for_each_resource(tmp_path: Path) -> None:
@@ -99,7 +99,11 @@ def test_version_1_is_told_its_limits(tmp_path: Path) -> None:
     make_ready(tmp_path / "pids", "pids.max", "cgroup.procs")
     places = Places(version=1, memory=tmp_path / "memory", processes=tmp_path / "pids")
     cgroups.make(places, LABEL).attach(77)
-    assert contents(tmp_path / "memory" / NAME) == dict(zip(memory, ("1000", "1000", "77")))
+    assert contents(tmp_path / "memory" / NAME) == {
+        "memory.limit_in_bytes": "1000",
+        "memory.memsw.limit_in_bytes": "1000",
+        "cgroup.procs": "77",
+    }
     assert contents(tmp_path / "pids" / NAME) == {"pids.max": "20", "cgroup.procs": "77"}
 
 
@@ -128,7 +132,7 @@ def test_what_is_used_leaves_out_what_the_kernel_only_remembers(tmp_path: Path) 
     assert (group.memory_used(), group.processes_used(), group.overruns()) == (600, 4, 1)
 
 
-def test_without_groups_nothing_is_known(tmp_path: Path) -> None:
+def test_without_groups_nothing_is_known() -> None:
     group = cgroups.make(NOWHERE, LABEL)
     assert (group.memory_used(), group.processes_used(), group.overruns()) == (None, None, 0)
     group.attach(1)

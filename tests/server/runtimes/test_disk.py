@@ -100,11 +100,6 @@ done
             assert disk.used([tmp_path], enough=PLENTY) < MIB
 
 
-def leaked(place: Path) -> list[str]:
-    handles = Path("/proc/self/fd")
-    return [
-        target
-        for name in os.listdir(handles)
-        if (handles / name).is_symlink()
-        and (target := os.readlink(handles / name)).startswith(str(place))
-    ]
+def leaked(place: Path) -> list[Path]:
+    handles = (handle for handle in Path("/proc/self/fd").iterdir() if handle.is_symlink())
+    return [target for handle in handles if (target := handle.readlink()).is_relative_to(place)]

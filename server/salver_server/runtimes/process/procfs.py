@@ -98,15 +98,12 @@ def pids() -> Iterator[int]:
 
 
 def memory(family: Sequence[Process], *, most: int = 0) -> int:
-    """Bytes that a sandbox takes, each page counted once; its init comes first in the family.
+    """Bytes that processes take, those that they share counted once.
 
     Telling shared pages from own ones is slow, and needless while all together stay below `most`.
     """
-    if not family:
-        return 0
-    scratch = _scratch(family[0].pid)
-    rough = sum(one.resident for one in family) + scratch
-    return rough if rough <= most else sum(map(_proportional, family)) + scratch
+    rough = sum(one.resident for one in family)
+    return rough if rough <= most else sum(map(_proportional, family))
 
 
 def _proportional(one: Process) -> int:
@@ -121,7 +118,7 @@ def _proportional(one: Process) -> int:
         return one.resident
 
 
-def _scratch(init: int) -> int:
+def scratch(init: int) -> int:
     """Bytes in the sandbox's file systems in memory, which no process's own figures show."""
     used = 0
     for name in TMPFS:

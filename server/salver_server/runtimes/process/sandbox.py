@@ -104,8 +104,9 @@ class ProcessSandbox:
     def _usage(self) -> Usage:
         memory, processes = self._group.memory_used(), self._group.processes_used()
         if memory is None or processes is None:
-            family = procfs.family(self.watch.handle.pid)
-            memory = procfs.memory(family) if memory is None else memory
+            pid = self.watch.handle.pid
+            family = procfs.family(pid)
+            memory = procfs.memory(family) + procfs.scratch(pid) if memory is None else memory
             processes = sum(one.threads for one in family) if processes is None else processes
         return Usage(memory=memory, processes=processes)
 

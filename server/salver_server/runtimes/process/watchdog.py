@@ -19,6 +19,7 @@ from salver_server.runtimes import MIB
 from salver_server.runtimes.process import disk, logs, procfs
 from salver_server.runtimes.process.limits import Plan
 from salver_server.runtimes.process.marks import Handle
+from salver_server.runtimes.process.procfs import Process
 
 logger = logging.getLogger(__name__)
 
@@ -135,11 +136,16 @@ def glance(watch: Watch, now: float) -> Verdict | None:
     if watch.plan.processes == "watchdog" and threads > label.processes:
         detail = f"It ran {threads} processes at once; {label.processes} are allowed."
         return Verdict(cause="killed", detail=detail)
-    if watch.plan.memory == "watchdog" and procfs.memory(family, most=label.memory) > label.memory:
+    if watch.plan.memory == "watchdog" and _overfed(watch.handle.pid, family, label.memory):
         return Verdict(
             cause="memory", detail=f"It used more than its {in_mib(label.memory)} of memory."
         )
     return None
+
+
+def _overfed(init: int, family: Sequence[Process], limit: int) -> bool:
+    scratch = procfs.scratch(init)
+    return scratch + procfs.memory(family, most=limit - scratch) > limit
 
 
 def walk(watch: Watch, now: float) -> Verdict | None:
