@@ -24,6 +24,7 @@ from salver_server.kit import failpoint
 from salver_server.kit.background import background, forever
 from salver_server.kit.hub import Hub
 from salver_server.kit.lock import Held, Lock, lock
+from salver_server.kit.reserve import Reserve
 from salver_server.kit.unix_http import Listeners, bind, serve_http
 from salver_server.messages import Changed, Event
 from salver_server.providers import Access, ProviderSpec
@@ -43,6 +44,9 @@ from salver_server.settings import Places, Settings, container, places
 from salver_server.store import Database, open_database
 from salver_server.store.install import install
 from salver_server.store.install import set_stopped as store_stopped
+
+RESERVE = 16 * 2**20
+"""Bytes held back so that acceptance and receipts survive a full disk for a while."""
 
 
 class AlreadyRunning(NeedsUser):
@@ -84,12 +88,14 @@ async def open_house(
                 "address": f"127.0.0.1:{listeners.port}",
             }
         )
-        database = await stack.enter_async_context(open_database(where.database))
+        reserve = Reserve(where.run / "reserve", size=RESERVE)
+        database = await stack.enter_async_context(open_database(where.database, reserve=reserve))
         rooms = await _open_rooms(
             stack,
             settings,
             where,
             database,
+            reserve,
             clock=clock or SystemClock(),
             port=listeners.port,
             channel_specs=channel_specs if channel_specs is not None else channels.discover(),
@@ -105,6 +111,7 @@ async def _open_rooms(
     settings: Settings,
     where: Places,
     database: Database,
+    reserve: Reserve,
     *,
     clock: Clock,
     port: int,
@@ -221,7 +228,20 @@ async def _open_rooms(
     await courier.begin()
     await keeper.begin(stopped=this.stopped_at is not None)
     stack.push_async_callback(keeper.close)
-    for loop in (inbox.keep_time, keeper.sweep, watchdog.run, adoption.go_on, watch.run):
+
+    async def keep_reserve() -> None:
+        while True:
+            await asyncio.to_thread(reserve.make)
+            await clock.sleep(settings.sweep)
+
+    for loop in (
+        keep_reserve,
+        inbox.keep_time,
+        keeper.sweep,
+        watchdog.run,
+        adoption.go_on,
+        watch.run,
+    ):
         tasks.create_task(forever(loop), name=loop.__qualname__)
     return Rooms(
         settings=settings,

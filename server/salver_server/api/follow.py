@@ -76,6 +76,8 @@ class Following:
 
     def live(self, progress: Progress) -> Iterator[LiveEvent]:
         """Live text may come before the row that says which turn the message is part of."""
+        if progress.kind == "text" and not progress.text:
+            return
         if self._turn is None:
             self._early = [*self._early[-MOST_EARLY:], progress]
         elif progress.turn == self._turn:

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from salver_server.kit.reserve import Reserve
 from salver_server.store.migrate import migrate
 
 Result = TypeVar("Result")
@@ -27,8 +28,9 @@ READERS = 2
 
 
 class Database:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reserve: Reserve | None = None) -> None:
         self._path = path
+        self._reserve = reserve
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._local = threading.local()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="salver.db.read")
@@ -72,7 +74,7 @@ class Database:
                     last = True
                     break
                 jobs.append(following)
-            _commit_together(conn, jobs)
+            _commit_together(conn, jobs, self._reserve)
             if last:
                 break
         conn.close()
@@ -87,10 +89,10 @@ class Database:
 
 
 @asynccontextmanager
-async def open_database(path: Path) -> AsyncGenerator[Database]:
-    """The migrated database at `path`, made if missing."""
+async def open_database(path: Path, *, reserve: Reserve | None = None) -> AsyncGenerator[Database]:
+    """The migrated database at `path`, made if missing; `reserve` is spent when the disk is full."""
     await asyncio.to_thread(_prepare, path)
-    database = Database(path)
+    database = Database(path, reserve=reserve)
     try:
         yield database
     finally:
@@ -115,31 +117,52 @@ def _connect(path: Path) -> sqlite3.Connection:
     return conn
 
 
-def _commit_together(conn: sqlite3.Connection, jobs: list[Job]) -> None:
-    done: list[tuple[Future[Any], Any]] = []
+def _commit_together(conn: sqlite3.Connection, jobs: list[Job], reserve: Reserve | None) -> None:
+    try:
+        try:
+            done = _attempt(conn, jobs)
+        except sqlite3.Error as exc:
+            if not _is_full(exc) or reserve is None or not reserve.spend():
+                raise
+            done = _attempt(conn, jobs)
+    except BaseException as exc:  # noqa: BLE001 the disk is full or broken: nobody's job is on disk
+        for _, future in jobs:
+            future.set_exception(exc)
+        return
+    for future, result, problem in done:
+        if problem is None:
+            future.set_result(result)
+        else:
+            future.set_exception(problem)
+
+
+def _attempt(
+    conn: sqlite3.Connection, jobs: list[Job]
+) -> list[tuple["Future[Any]", Any, BaseException | None]]:
+    """Run the jobs in one transaction; raises if it is not on disk at the end."""
+    done: list[tuple[Future[Any], Any, BaseException | None]] = []
     try:
         conn.execute("BEGIN IMMEDIATE")
         for job, future in jobs:
             conn.execute("SAVEPOINT job")
             try:
-                result = job(conn)
-            except BaseException as exc:  # it belongs to whoever waits for this job
-                if not conn.in_transaction:
-                    raise  # SQLite gave the whole transaction up: nobody's job is on disk
+                done.append((future, job(conn), None))
+            except BaseException as exc:
+                if _is_full(exc) or not conn.in_transaction:
+                    raise  # no job's own fault, and SQLite may have given the transaction up
                 conn.execute("ROLLBACK TO job")
-                future.set_exception(exc)
-            else:
-                done.append((future, result))
-            finally:
-                if conn.in_transaction:
-                    conn.execute("RELEASE job")
+                done.append((future, None, exc))
+            conn.execute("RELEASE job")
         conn.execute("COMMIT")
-    except BaseException as exc:  # noqa: BLE001 - the disk is full or broken: nobody's job is on disk
+    except BaseException:
         if conn.in_transaction:
             conn.execute("ROLLBACK")
-        for _, future in jobs:
-            if not future.done():
-                future.set_exception(exc)
-        return
-    for future, result in done:
-        future.set_result(result)
+        raise
+    return done
+
+
+def _is_full(exc: BaseException) -> bool:
+    return (
+        isinstance(exc, sqlite3.Error)
+        and getattr(exc, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
+    )
