@@ -1,8 +1,10 @@
 """The program `salver`: `serve` is owned here, every other command speaks to a running server."""
 
 import asyncio
+import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -27,7 +29,7 @@ def serve(port: int) -> None:
     try:
         sys.exit(asyncio.run(_serve(read_settings(), port)))
     except* SalverError as group:
-        for exc in group.exceptions:
+        for exc in _leaves(group):
             click.echo(f"salver: {exc}", err=True)
         sys.exit(EXIT_USAGE)
 
@@ -39,12 +41,8 @@ async def _serve(settings: Settings, port: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     async with open_house(settings, port=port) as house:
-        program = Path(sys.argv[0])
-        command = (
-            program if program.name == "salver" and not program.is_absolute() else Path("salver")
-        )
         click.echo(f"Salver is ready, with its data in {house.rooms.settings.home}.")
-        click.echo(f'Talk to it from another terminal:  {command} chat "hello"')
+        click.echo(f'Talk to it from another terminal:  {_command()} chat "hello"')
         click.echo("End it with Ctrl-C.")
         for name, probe in (await house.rooms.probes()).items():
             if not probe.works:
@@ -53,6 +51,24 @@ async def _serve(settings: Settings, port: int) -> int:
         await ended.wait()
         click.echo("Ending; what is being worked on goes on at the next start.")
     return 0
+
+
+def _leaves(group: BaseExceptionGroup[SalverError]) -> Iterator[SalverError]:
+    for exc in group.exceptions:
+        if isinstance(exc, BaseExceptionGroup):
+            yield from _leaves(exc)
+        else:
+            yield exc
+
+
+def _command() -> str:
+    """What to type for this very program: short, but never another one of the same name."""
+    program = Path(sys.argv[0]).absolute()
+    found = shutil.which("salver")
+    if program.name != "salver" or (found and Path(found).absolute() == program):
+        return "salver"
+    here = Path.cwd()
+    return str(program.relative_to(here) if program.is_relative_to(here) else program)
 
 
 if __name__ == "__main__":

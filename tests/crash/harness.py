@@ -146,9 +146,13 @@ class House:
             self._fifo.unlink(missing_ok=True)
             self._fifo = None
 
+    def reports(self, *, within: float) -> bool:
+        """Whether a report waits to be read."""
+        return _readable(self._reader, within)
+
     def reported(self, name: str, *, within: float = REPORT) -> bool:
         """Whether the armed failpoint was reached; the process stands there until it is killed."""
-        if not _readable(self._reader, within):
+        if not self.reports(within=within):
             return False
         return os.read(self._reader, 4096).decode().split()[0] == name
 
@@ -167,6 +171,15 @@ class House:
                     if b"salver-sandbox:" in line and install in line:
                         found.append(int(entry.name))
         return found
+
+    def wait_for_sandbox(self) -> bool:
+        """Return once a sandbox lives, or the armed failpoint is reported instead."""
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            if self.sandboxes() or self.reports(within=0):
+                return True
+            time.sleep(0.01)
+        return False
 
     def kill_sandboxes(self) -> int:
         """SIGKILL every sandbox of this house; returns how many processes there were."""

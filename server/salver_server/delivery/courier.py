@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from salver_server.channels import Channel, ChannelSpec
-from salver_server.clock import Clock, moment, stamp
+from salver_server.clock import LONGEST_SLEEP, Clock, moment, stamp
 from salver_server.delivery import store
-from salver_server.errors import Conflict, NeedsUser, Rejected, Transient
+from salver_server.errors import Conflict, Missing, NeedsUser, Rejected, Transient
 from salver_server.ids import ChannelName, ChatId, DeliveryId, SessionId
 from salver_server.kit.failpoint import failpoint
 from salver_server.kit.rounds import Rounds
@@ -57,7 +57,11 @@ class Courier:
     async def resend(self, id_: DeliveryId) -> None:
         """Send once more; raises `Conflict` for a delivery that has neither failed nor is in doubt."""
         now = stamp(self._clock.now())
-        chat = await self._database.write(lambda conn: store.resend(conn, id_, now))
+        chat, known = await self._database.write(
+            lambda conn: (store.resend(conn, id_, now), store.exists(conn, id_))
+        )
+        if not known:
+            raise Missing(f"There is no delivery '{id_}'.")
         if chat is None:
             raise Conflict(
                 f"Delivery '{id_}' is neither failed nor in doubt; there is nothing to send again."
@@ -71,8 +75,11 @@ class Courier:
                 return
             wait = (moment(delivery.next_at) - self._clock.now()).total_seconds()
             if wait > 0:
-                raise Transient("not yet due", retry_after=wait)
-            await self._deliver(delivery)
+                raise Transient("not yet due", retry_after=min(wait, LONGEST_SLEEP))
+            if delivery.state == "sending":  # nobody else is at it: its receipt could not be kept
+                await self._in_doubt(delivery)
+            else:
+                await self._deliver(delivery)
             self._changed(delivery.outbound.session)
 
     async def _deliver(self, delivery: store.Delivery) -> None:
@@ -110,7 +117,9 @@ class Courier:
         next_at = stamp(now + timedelta(seconds=seconds))
         id_ = delivery.outbound.id
         await self._database.write(
-            lambda conn: store.later(conn, id_, next_at=next_at, reason=reason, now=stamp(now))
+            lambda conn: store.later(
+                conn, id_, next_at=next_at, reason=reason, counts=counts, now=stamp(now)
+            )
         )
 
     async def _fail(self, delivery: store.Delivery, reason: str) -> None:

@@ -115,10 +115,14 @@ def perhaps(conn: Connection, id_: DeliveryId, reason: str, now: Stamp) -> None:
     )
 
 
-def later(conn: Connection, id_: DeliveryId, *, next_at: Stamp, reason: str, now: Stamp) -> None:
+def later(
+    conn: Connection, id_: DeliveryId, *, next_at: Stamp, reason: str, counts: bool, now: Stamp
+) -> None:
+    """Try again from `next_at` on; an attempt that does not count is as if it had not been made."""
     conn.execute(
-        "UPDATE deliveries SET state = 'waiting', next_at = ?, reason = ?, changed_at = ? WHERE id = ?",
-        (next_at, reason, now, id_),
+        "UPDATE deliveries SET state = 'waiting', attempts = attempts - ?, next_at = ?, reason = ?,"
+        " changed_at = ? WHERE id = ?",
+        (0 if counts else 1, next_at, reason, now, id_),
     )
 
 
@@ -127,6 +131,10 @@ def failed(conn: Connection, id_: DeliveryId, reason: str, now: Stamp) -> None:
         "UPDATE deliveries SET state = 'failed', reason = ?, changed_at = ? WHERE id = ?",
         (reason, now, id_),
     )
+
+
+def exists(conn: Connection, id_: DeliveryId) -> bool:
+    return conn.execute("SELECT 1 FROM deliveries WHERE id = ?", (id_,)).fetchone() is not None
 
 
 def resend(conn: Connection, id_: DeliveryId, now: Stamp) -> ChatId | None:

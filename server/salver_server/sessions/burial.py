@@ -66,7 +66,7 @@ class Burial:
         distrusted = end.distrusted or await self._read_to_the_end(end)
         self._outbox.forget(session.id)
         if distrusted:
-            await self._put_aside(session)
+            await self._put_aside(session, distrusted)
         now = stamp(self._house.clock.now())
         chats = await self._house.database.write(lambda conn: settle(conn, end, now))
         failpoint("keeper.after-burial")
@@ -90,14 +90,16 @@ class Burial:
             else:
                 return ""
 
-    async def _put_aside(self, session: store.Session) -> None:
+    async def _put_aside(self, session: store.Session, why: str) -> None:
         house = self._house
         place, epoch = folders(house.places, session.id, session.agent), new_epoch()
         # The row first: a crash between the two finds the old file under a new epoch, and distrusts it again.
         await house.database.write(lambda conn: store.new_file(conn, session.id, epoch))
         if place.outbox.exists():
             aside = await asyncio.to_thread(set_aside, place.outbox)
-            logger.warning("outbound.db put aside", extra={"session": session.id, "folder": aside})
+            logger.warning(
+                "outbound.db put aside", extra={"session": session.id, "why": why, "folder": aside}
+            )
 
     async def _heal(self, session: store.Session, runtime: str) -> None:
         """Roll the dead runner's journal back in a sandbox that does nothing else."""

@@ -6,9 +6,11 @@ right, and a row is known by session, epoch and sequence, never by a name that t
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from sqlite3 import Connection
+from typing import cast
 
 from salver_server.clock import Clock, Stamp, stamp
 from salver_server.errors import Broken
@@ -33,6 +35,10 @@ OUTCOMES: dict[str, HandoverState] = {
 }
 """Outcome of an acknowledgement to the state of its message."""
 LONGEST_REASON = 2000
+LARGEST_NUMBER = 2**63 - 1
+"""The largest that SQLite knows; JSON knows no end."""
+HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
+"""A lone surrogate: JSON can hold one, text in UTF-8 cannot."""
 EMPTY_LOOKS_A_SECOND = 50
 """A session that rings more often without new rows is looked at more slowly."""
 
@@ -197,7 +203,7 @@ def _acknowledge(
     reason = _text(row, "reason", LONGEST_REASON)
     owed = store.settle(conn, session.id, seq, state=state, reason=reason, now=now)
     news.closed = True
-    if owed and state == "failed":
+    if owed and state == "failed" and store.kind_of(conn, session.id, seq, now) == "message":
         tell_failure(conn, session, row.seq, [seq], reason, now, news.chats)
 
 
@@ -266,20 +272,23 @@ def _message(conn: Connection, session: SessionId, row: Row, now: Stamp) -> int:
 
 
 def _handed(conn: Connection, session: SessionId, seq: int, now: Stamp) -> int:
-    if store.kind_of(conn, session, seq, now) is None:
+    if not 0 < seq <= LARGEST_NUMBER or store.kind_of(conn, session, seq, now) is None:
         raise Broken(f"message {seq} was never handed over")
     return seq
 
 
 def _text(row: Row, name: str, longest: int) -> str:
     value = row.body.get(name)
-    if not isinstance(value, str):
+    if not isinstance(value, str) or HALF_A_CHARACTER.search(value):
         raise Broken(f"row {row.seq} has no text {name!r}")
     return value if len(value) <= longest else value[:longest] + " […]"
 
 
 def _numbers(row: Row, name: str) -> list[int]:
     value = row.body.get(name)
-    if not isinstance(value, list) or not all(isinstance(item, int) for item in value):  # pyright: ignore[reportUnknownVariableType] being checked
+    if not isinstance(value, list) or not all(type(item) is int for item in value):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] being checked
         raise Broken(f"row {row.seq} has no list of numbers {name!r}")
-    return value  # pyright: ignore[reportUnknownVariableType] checked above
+    numbers = cast(list[int], value)
+    if len(set(numbers)) < len(numbers):  # each costs a query
+        raise Broken(f"row {row.seq} names a message twice")
+    return numbers

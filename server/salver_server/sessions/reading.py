@@ -15,7 +15,9 @@ from typing import Any, Literal, cast
 from salver_server.errors import Broken, Transient
 
 DEADLINE = 2.0
-"""Seconds for one read; a reader that needs longer is killed and the file not trusted."""
+"""Seconds for one read; a reader that needs longer is killed."""
+STRIKES = 3
+"""Reads in a row that end so before the file is not trusted any more."""
 CHILDREN = 2
 """Readers at most, so that one file that hangs does not hold up the others."""
 TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
@@ -53,6 +55,7 @@ class Torn(Transient):
 class Reading:
     def __init__(self) -> None:
         self._schema = _expected_schema()
+        self._strikes: dict[Path, int] = {}
         self._idle: asyncio.LifoQueue[_Child | None] = asyncio.LifoQueue()
         for _ in range(CHILDREN):
             self._idle.put_nowait(None)
@@ -76,10 +79,21 @@ class Reading:
                 child = None
                 raise
         except (TimeoutError, EOFError) as exc:
-            raise Broken(f"reading it took longer than {DEADLINE:g} s or ended the reader") from exc
+            raise self._struck(folder) from exc
         finally:
             self._idle.put_nowait(child)
+        self._strikes.pop(folder, None)
         return _page(answer)
+
+    def _struck(self, folder: Path) -> Transient | Broken:
+        """A reader hung or died over this file: that may be the machine's fault, but not every time."""
+        strikes = self._strikes[folder] = self._strikes.get(folder, 0) + 1
+        if strikes < STRIKES:
+            return Transient("outbound.db could not be read in time", retry_after=strikes * 0.1)
+        del self._strikes[folder]
+        return Broken(
+            f"{STRIKES} times, reading it took longer than {DEADLINE:g} s or ended the reader"
+        )
 
     async def close(self) -> None:
         for _ in range(CHILDREN):
@@ -103,6 +117,8 @@ class _Child:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=LONGEST_ANSWER,
+                # Ctrl-C in a terminal goes to the whole group; readers end when we say so.
+                start_new_session=True,
             )
         )
 

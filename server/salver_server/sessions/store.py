@@ -330,7 +330,8 @@ def _place(
     """Where an answer goes: to the chat of the last message answered, else of the last one handed over."""
     row = conn.execute(
         "SELECT i.chat, i.thread FROM handovers h JOIN intake i ON i.id = h.message"
-        " WHERE h.session = ? AND i.chat IS NOT NULL AND (h.seq = ? OR ?) ORDER BY h.seq DESC LIMIT 1",
+        " WHERE h.session = ? AND i.chat IS NOT NULL AND (h.seq = ? OR ? AND h.state NOT IN ('received', 'held'))"
+        " ORDER BY h.seq DESC LIMIT 1",
         (session, answers[-1] if answers else 0, not answers),
     ).fetchone()
     return (row[0], row[1]) if row else None

@@ -149,9 +149,11 @@ def _delegated(unified: Path, own: str) -> Path | None:
     is; and a group whose children are counted holds no processes, so it's never our own.
     """
     path = next((line.removeprefix("0::/") for line in own.splitlines() if line[:4] == "0::/"), "")
+    if path.startswith(".."):
+        return None  # above what this container may see
     here = unified / path
     for place in (here, *here.parents):
-        if place != unified and unified not in place.parents:
+        if not place.is_relative_to(unified):
             break
         counted = _text(place / "cgroup.subtree_control").split()
         if {"memory", "pids"} <= set(counted):

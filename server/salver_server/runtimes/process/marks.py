@@ -85,6 +85,8 @@ def mark(handle: Handle) -> Mark:
 
 
 def handle(it: Mark) -> Handle:
+    if it.runtime != RUNTIME_NAME:
+        raise Broken(f"Session {it.session}'s sandbox belongs to the runtime {it.runtime}.")
     try:
         found = HANDLES.validate_json(it.handle)
     except ValidationError as exc:

@@ -75,11 +75,11 @@ class ProcessSandbox:
             return None
         try:
             await readable(self._outer.pidfd)
-            with suppress(ChildProcessError):
-                return self._outer.code()
-            return None
         finally:
+            with suppress(ChildProcessError):
+                code = self._outer.code()
             self._outer.close()
+        return code
 
     async def _code(self, farewell: Task[int | None]) -> int | None:
         try:

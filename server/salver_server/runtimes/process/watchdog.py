@@ -113,8 +113,8 @@ class Watchdog:
     async def _hold_to(self, judge: Judge, due: Sequence[Watched], now: float) -> None:
         if not due:
             return
-        verdicts = await asyncio.to_thread(_verdicts, judge, [it.watch for it in due], now)
-        for it, verdict in zip(due, verdicts, strict=True):
+        found = await asyncio.to_thread(verdicts, judge, [it.watch for it in due], now)
+        for it, verdict in zip(due, found, strict=True):
             if verdict:
                 session = it.watch.handle.label.session
                 logger.warning(
@@ -198,7 +198,7 @@ def _systems(folders: Iterable[Path]) -> dict[int, Path]:
     return {folder.stat().st_dev: folder for folder in folders if folder.exists()}
 
 
-def _verdicts(judge: Judge, watches: Sequence[Watch], now: float) -> list[Verdict | None]:
+def verdicts(judge: Judge, watches: Sequence[Watch], now: float) -> list[Verdict | None]:
     return [_verdict(judge, watch, now) for watch in watches]
 
 
