@@ -79,7 +79,9 @@ class House:
             if _listens(places(self.home).api_socket):
                 return
             if self._process.poll() is not None:
-                raise AssertionError(f"the server ended with {self._process.returncode}:\n{self.log()[-4000:]}")
+                raise AssertionError(
+                    f"the server ended with {self._process.returncode}:\n{self.log()[-4000:]}"
+                )
             if failpoint.startswith("server:") and fifo.exists() and _readable(self._reader, 0):
                 return
             time.sleep(0.01)
@@ -199,7 +201,9 @@ class House:
         """Send a message once; it may or may not be accepted, since the server may die of it."""
         number = len(self.sent)
         token = f"pong-{number:04d}."
-        sent = Sent(key=f"key-{number}", text=f"{text}\n!say {token}".strip(), token=token, ends=ends)
+        sent = Sent(
+            key=f"key-{number}", text=f"{text}\n!say {token}".strip(), token=token, ends=ends
+        )
         self.sent.append(sent)
         self.try_send(sent, **more)
         return sent
@@ -208,7 +212,9 @@ class House:
         """What a platform does: offer the message again until it is acknowledged."""
         assert self._client is not None
         try:
-            answer = self._client.post("/messages", json={"text": sent.text, "key": sent.key, **more})
+            answer = self._client.post(
+                "/messages", json={"text": sent.text, "key": sent.key, **more}
+            )
         except httpx2.TransportError:
             return False
         assert answer.status_code == 202, answer.text
@@ -222,8 +228,7 @@ class House:
         try:
             return self.send(text, **more)
         finally:
-            if self._client is not None:
-                self._client.timeout = before
+            self._client.timeout = before
 
     def ask(self, method: str, path: str, **more: Any) -> Any:
         assert self._client is not None
@@ -247,7 +252,9 @@ class House:
         (folder / "out").rename(folder / f"out.aside-{time.time_ns()}")
         with contextlib.closing(sqlite3.connect(self.home / "salver.db")) as conn, conn:
             epoch = time.time_ns()
-            conn.execute("UPDATE sessions SET epoch = ?, read_seq = 0 WHERE id = ?", (epoch, session))
+            conn.execute(
+                "UPDATE sessions SET epoch = ?, read_seq = 0 WHERE id = ?", (epoch, session)
+            )
 
     def settle(self) -> None:
         """Offer every message that was not acknowledged again, then wait until nothing is owed."""
@@ -256,7 +263,11 @@ class House:
                 assert self.try_send(sent)
         until = time.monotonic() + FINAL
         while True:
-            owed = [s for s in self.sent if self.ask("GET", f"/messages/{s.id}")["state"] not in FINAL_STATES]
+            owed = [
+                s
+                for s in self.sent
+                if self.ask("GET", f"/messages/{s.id}")["state"] not in FINAL_STATES
+            ]
             if not owed:
                 return
             if time.monotonic() > until:
@@ -266,14 +277,18 @@ class House:
 
     def rows(self, sql: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         """What salver.db says."""
-        with contextlib.closing(sqlite3.connect(f"file:{self.home}/salver.db?mode=ro", uri=True, timeout=10)) as conn:
+        with contextlib.closing(
+            sqlite3.connect(f"file:{self.home}/salver.db?mode=ro", uri=True, timeout=10)
+        ) as conn:
             return conn.execute(sql, tuple(values)).fetchall()
 
     def verify(self) -> None:
         """Nothing lost, nothing answered twice, every state final and as expected."""
         replies = [
             (text, json.loads(answers))
-            for text, answers in self.rows("SELECT text, answers FROM deliveries WHERE kind = 'reply'")
+            for text, answers in self.rows(
+                "SELECT text, answers FROM deliveries WHERE kind = 'reply'"
+            )
         ]
         for sent in self.sent:
             found = self.ask("GET", f"/messages/{sent.id}")
@@ -293,10 +308,12 @@ class House:
         for session in (self.home / "sessions").iterdir():
             acks: dict[int, int] = {}
             for path in session.glob("out*/outbound.db"):
-                with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as conn:
-                    with contextlib.suppress(sqlite3.OperationalError):
-                        for (message,) in conn.execute("SELECT message FROM log WHERE kind = 'ack'"):
-                            acks[message] = acks.get(message, 0) + 1
+                with (
+                    contextlib.suppress(sqlite3.OperationalError),
+                    contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as conn,
+                ):
+                    for (message,) in conn.execute("SELECT message FROM log WHERE kind = 'ack'"):
+                        acks[message] = acks.get(message, 0) + 1
             twice = {message: count for message, count in acks.items() if count > 1}
             assert not twice, (session.name, twice)
 

@@ -94,7 +94,9 @@ def test_the_server_may_be_killed_anywhere(tmp_path: Path) -> None:
             home.start(f"server:{name}")
             if not home.reported(name, within=0):
                 SERVER[name](home)
-                assert home.reported(name), f"{name} was never reached (seed {SEED})\n{home.log()[-4000:]}"
+                assert home.reported(name), (
+                    f"{name} was never reached (seed {SEED})\n{home.log()[-4000:]}"
+                )
             home.kill()
             if number % CHECK_EVERY == CHECK_EVERY - 1 or number == len(schedule) - 1:
                 check(home)
@@ -120,7 +122,9 @@ def test_the_runner_may_be_killed_anywhere(tmp_path: Path) -> None:
             home.arm_runner(session)
             home.start(f"runner:{name}")
             bring_runner_to(home, name)
-            assert home.reported(name), f"{name} was never reached (seed {SEED})\n{home.log()[-4000:]}"
+            assert home.reported(name), (
+                f"{name} was never reached (seed {SEED})\n{home.log()[-4000:]}"
+            )
             home.kill()
             home.kill_sandboxes()
             check(home)
