@@ -142,6 +142,8 @@ def settle(conn: Connection, end: End, now: Stamp) -> set[ChatId]:
     cut_off = store.running(conn, session)
     store.requeue(conn, session, blame=not end.blameless, now=now)
     store.forget_sandbox(conn, session)
+    # Nobody else can answer them now, and what they end must not open another turn.
+    store.obey_orders(conn, session, now)
     if end.blameless:
         return set()
     if end.stalled:
@@ -157,13 +159,14 @@ def settle(conn: Connection, end: End, now: Stamp) -> set[ChatId]:
                 f"The last time: {end.verdict or end.exit.detail} Send it again, perhaps in other words."
             )
             store.settle(conn, session, row.seq, state="failed", reason=reason, now=now)
-            tell_failure(conn, end.session, -row.seq, [row.seq], reason, now, chats)
+            if row.kind == "message":
+                tell_failure(conn, end.session, -row.seq, [row.seq], reason, now, chats)
     return chats
 
 
 def _count_dead_start(conn: Connection, session: SessionId) -> None:
     """A runner that died before it claimed anything counts against the message that it was woken for."""
     for row in store.pending(conn, session):
-        if row.wakes:
+        if row.kind == "message":
             store.set_attempts(conn, session, row.seq, at_least=row.attempts + 1)
             return

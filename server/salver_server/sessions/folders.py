@@ -74,10 +74,16 @@ def give(path: Path, identity: Identity) -> None:
         os.chown(path, identity.uid, identity.gid, follow_symlinks=False)
 
 
+MOST_ASIDE = 3
+"""Untrusted folders of one session that are kept, the latest: a hostile runner could make any number."""
+
+
 def set_aside(outbox: Path) -> Path:
     """Move an out/ folder that cannot be trusted away, for a person to look at; return where it is."""
     aside = outbox.with_name(f"out.aside-{time.time_ns()}")
     outbox.rename(aside)
+    for older in sorted(outbox.parent.glob("out.aside-*"))[:-MOST_ASIDE]:
+        shutil.rmtree(older, ignore_errors=True)
     return aside
 
 

@@ -15,11 +15,15 @@ from typing import Any
 LONGEST_VALUE = 16 * 1024 * 1024
 """Bytes of one value; a longer one is refused."""
 MOST_BYTES = 32 * 1024 * 1024
-"""Characters of one answer's bodies; what is left comes with the next request."""
+"""Of one answer, unless its first row is longer; what is left comes with the next request."""
+LONGEST_ESCAPE = 12
+"""Bytes that one character may take in an answer."""
 MOST_ROWS = 5000
 LARGEST_FILE = 4 * 1024 * 1024 * 1024
 SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
 ROWS = "SELECT seq, turn, attempt, kind, message, at, body FROM log WHERE seq > ? ORDER BY seq"
+TYPES = ((int,), (int,), (int,), (str,), (int, type(None)), (str,), (str,))
+"""Of these columns: a sandbox may have made its table before it called it STRICT."""
 
 
 class Hostile(Exception):
@@ -42,7 +46,12 @@ def main() -> None:
 
 def read(request: dict[str, Any]) -> dict[str, Any]:
     """Rows above `after` of the outbound.db in `folder`, if it is the file of this epoch and schema."""
-    folder = os.open(request["folder"], os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        folder = os.open(request["folder"], os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return {"is": "absent"}
+    except NotADirectoryError:
+        raise Hostile("there is no folder to read it from") from None
     try:
         for suffix in ("-wal", "-shm"):
             if _exists(folder, "outbound.db" + suffix):
@@ -76,6 +85,8 @@ def _read_held(folder: int, held: int, request: dict[str, Any]) -> dict[str, Any
         conn.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         conn.execute("PRAGMA trusted_schema=OFF")
         conn.execute("PRAGMA cell_size_check=ON")
+        # A file in WAL mode cannot be opened so; else SQLite would write files beside it.
+        conn.execute("PRAGMA locking_mode=EXCLUSIVE")
         conn.execute("BEGIN")
         schema = [list(row) for row in conn.execute(SCHEMA)]
         if not schema:
@@ -107,7 +118,9 @@ def _rows(conn: sqlite3.Connection, after: int) -> tuple[list[list[Any]], bool]:
     rows: list[list[Any]] = []
     size = 0
     for row in conn.execute(ROWS, (after,)):
-        size += len(row[6])
+        if any(type(value) not in types for value, types in zip(row, TYPES, strict=True)):
+            raise Hostile(f"row {row[0]} has columns of other types")
+        size += LONGEST_ESCAPE * (len(row[3]) + len(row[5]) + len(row[6]))
         if rows and (size > MOST_BYTES or len(rows) >= MOST_ROWS):
             return rows, True
         rows.append(list(row))

@@ -318,7 +318,7 @@ def owe_delivery(
     )
     if kind != "send":
         conn.executemany(
-            "UPDATE handovers SET delivery = ? WHERE session = ? AND seq = ?",
+            "UPDATE handovers SET delivery = ? WHERE session = ? AND seq = ? AND delivery IS NULL",
             [(id_, session, number) for number in answers],
         )
     return id_
@@ -335,6 +335,25 @@ def _place(
         (session, answers[-1] if answers else 0, not answers),
     ).fetchone()
     return (row[0], row[1]) if row else None
+
+
+# When no sandbox lives
+
+
+def obey_orders(conn: Connection, session: SessionId, now: Stamp) -> None:
+    """Answer every order that no runner has answered, and settle what it ends."""
+    rows = pending(conn, session)
+    for order in rows:
+        match order.kind:
+            case "stop":
+                ended = [row.seq for row in rows if row.seq < order.seq and row.kind == "message"]
+                for seq in ended:
+                    settle(conn, session, seq, state="stopped", reason="Stopped.", now=now)
+            case "cancel" if order.target is not None:
+                settle(conn, session, order.target, state="cancelled", reason="", now=now)
+            case _:
+                continue
+        settle(conn, session, order.seq, state="done", reason="", now=now)
 
 
 # When a sandbox has ended
