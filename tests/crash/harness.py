@@ -221,6 +221,26 @@ class House:
         sent.id = answer.json()["id"]
         return True
 
+    def offer_until_refused(self) -> str:
+        """Send long messages until one is refused; returns the words of the refusal."""
+        assert self._client is not None
+        for number in range(2000):
+            answer = self._client.post(
+                "/messages",
+                json={"text": f"!say {'x' * 100_000}", "key": f"long-{number}", "new": True},
+            )
+            if answer.is_error:
+                return answer.json()["error"]["message"]
+        raise AssertionError("nothing was refused")
+
+    def wait_for_trouble(self, sent: Sent, words: str) -> None:
+        """Return once the message's session says why it waits."""
+        session = self.ask_after(sent)["session"]
+        until = time.monotonic() + 20
+        while words not in (trouble := self.ask("GET", f"/sessions/{session}")["trouble"]):
+            assert time.monotonic() < until, trouble
+            time.sleep(0.02)
+
     def send_unwaited(self, text: str, **more: Any) -> Sent:
         """Send a message without waiting for the answer, because the server will stand still in it."""
         assert self._client is not None
