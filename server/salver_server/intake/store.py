@@ -71,7 +71,8 @@ def order_stop(conn: Connection, session: SessionId, now: Stamp) -> bool:
         _order(conn, session, kind="stop", target=None, now=now)
     else:
         for row in [*bus.pending(conn, session), *bus.due(conn, session, now)]:
-            bus.settle(conn, session, row.seq, state="stopped", reason="Stopped.", now=now)
+            if row.kind == "message":
+                bus.settle(conn, session, row.seq, state="stopped", reason="Stopped.", now=now)
     return True
 
 

@@ -43,6 +43,20 @@ def _may(uid: int) -> bool:
 
 
 class _Server(uvicorn.Server):
+    """uvicorn without its ten looks a second at whether it should end."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.serving = asyncio.Event()
+        self.ending = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.serving.set()
+
+    async def main_loop(self) -> None:
+        await self.ending.wait()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         """Signals belong to the program: uvicorn would raise them again before the house is closed."""
@@ -77,19 +91,18 @@ async def serve_http(app: ASGIApp, listeners: Listeners) -> AsyncGenerator[None]
         log_config=None,
         access_log=False,
         loop="asyncio",
+        date_header=False,  # it is made by the looks that we do without
         timeout_graceful_shutdown=1,
     )
     server = _Server(config)
     async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(
-            server.serve(sockets=[listeners.unix, listeners.tcp]), name="api.serve"
-        )
-        while not server.started and not serving.done():  # noqa: ASYNC110 uvicorn tells nobody when it is ready
-            await asyncio.sleep(0.005)
+        sockets = [listeners.unix, listeners.tcp]
+        tasks.create_task(server.serve(sockets=sockets), name="api.serve")
+        await server.serving.wait()
         try:
             yield
         finally:
-            server.should_exit = True
+            server.ending.set()
 
 
 @contextlib.contextmanager

@@ -61,14 +61,15 @@ class Inbox:
         """Hand over what becomes due, exactly then; runs until cancelled."""
         while True:
             now = stamp(self._clock.now())
+            self._due_changed.clear()
             due_now = partial(store.sessions_due, now=now)
             for session in await self._database.read(due_now):
                 self._rounds.ask(session)
-            due = await self._database.read(store.next_due)
-            self._due_changed.clear()
+            # Only what comes later: what is due and cannot be handed over must hide nothing else.
+            due = await self._database.read(partial(store.next_due, after=now))
             wait = LONGEST_SLEEP
-            if due is not None and (ahead := (moment(due) - self._clock.now()).total_seconds()) > 0:
-                wait = min(wait, ahead)
+            if due is not None:
+                wait = min(wait, (moment(due) - self._clock.now()).total_seconds())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._due_changed.wait()
@@ -90,6 +91,7 @@ class Inbox:
         try:
             await asyncio.to_thread(self._write, place, rows, settled)
         except Missing:
+            await asyncio.to_thread(place.inbound.unlink, missing_ok=True)
             await self.refill(session)
             raise Transient("inbound.db had to be made anew", retry_after=0) from None
         failpoint("inbox.after-hand-over")
@@ -124,7 +126,11 @@ class Inbox:
                 store.history(conn, session, before=row.epoch),
             )
         )
-        await asyncio.to_thread(self._refill, place, rows, settled, history, whole=healthy)
+        try:
+            await asyncio.to_thread(self._refill, place, rows, settled, history, whole=healthy)
+        except Missing:
+            await asyncio.to_thread(place.inbound.unlink, missing_ok=True)
+            raise Transient("inbound.db must be made anew", retry_after=0) from None
 
     def _refill(
         self,
@@ -185,7 +191,11 @@ def _healthy(path: Path) -> bool:
 
 
 class Missing(Exception):
-    """There is no inbound.db to write into."""
+    """There is no inbound.db to write into, or a broken one."""
+
+
+BROKEN = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+"""What SQLite says of a file without our tables, a damaged one, and one that is no database."""
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -202,7 +212,9 @@ def _transaction(path: Path) -> Generator[sqlite3.Connection]:
             conn.execute("BEGIN IMMEDIATE")
             yield conn
             conn.execute("COMMIT")
-    except sqlite3.OperationalError as exc:
+    except sqlite3.DatabaseError as exc:
+        if getattr(exc, "sqlite_errorcode", 0) & 0xFF in BROKEN:
+            raise Missing from exc
         raise Transient(f"inbound.db cannot be written now: {exc}") from exc
 
 
@@ -218,5 +230,13 @@ def _insert(conn: sqlite3.Connection, rows: list[store.Handover]) -> None:
 
 
 def _settle(conn: sqlite3.Connection, ranges: list[tuple[int, int]]) -> None:
-    conn.execute("DELETE FROM settled")
-    conn.executemany("INSERT INTO settled (first, last) VALUES (?, ?)", ranges)
+    # What is settled stays so: who asked earlier and writes later must not take anything back.
+    conn.executemany(
+        "INSERT INTO settled (first, last) VALUES (?, ?)"
+        " ON CONFLICT (first) DO UPDATE SET last = max(last, excluded.last)",
+        ranges,
+    )
+    conn.execute(
+        "DELETE FROM settled WHERE EXISTS (SELECT 1 FROM settled AS wider"
+        " WHERE wider.first < settled.first AND wider.last >= settled.last)"
+    )

@@ -97,9 +97,11 @@ def sessions_due(conn: Connection, now: Stamp) -> list[SessionId]:
     return [row[0] for row in rows]
 
 
-def next_due(conn: Connection) -> Stamp | None:
-    """The earliest moment at which something is to be handed over."""
-    return conn.execute("SELECT min(due_at) FROM handovers WHERE state = 'received'").fetchone()[0]
+def next_due(conn: Connection, *, after: Stamp) -> Stamp | None:
+    """The earliest moment after this one at which something is to be handed over."""
+    return conn.execute(
+        "SELECT min(due_at) FROM handovers WHERE state = 'received' AND due_at > ?", (after,)
+    ).fetchone()[0]
 
 
 def handed_over(conn: Connection, session: SessionId) -> list[Handover]:
@@ -342,7 +344,9 @@ def _place(
 
 def obey_orders(conn: Connection, session: SessionId, now: Stamp) -> None:
     """Answer every order that no runner has answered, and settle what it ends."""
-    rows = pending(conn, session)
+    # What is due may be about to be handed over; it was said before the order, or is one.
+    found = [*pending(conn, session), *due(conn, session, now)]
+    rows = sorted(found, key=lambda row: row.seq)
     for order in rows:
         match order.kind:
             case "stop":

@@ -79,7 +79,6 @@ class Machine:
 class Handed:
     """File descriptors that bubblewrap gets."""
 
-    info: int
     filter: int | None
     files: Mapping[str, int]
     """Path inside to a descriptor with its text."""
@@ -135,7 +134,6 @@ def _alone(machine: Machine, handed: Handed) -> list[str]:
     else:
         argv += ["--unshare-user", "--disable-userns", "--cap-drop", "ALL"]
     argv += ["--new-session", "--as-pid-1", "--hostname", HOSTNAME]
-    argv += ["--info-fd", str(handed.info)]
     if handed.filter is not None:
         argv += ["--seccomp", str(handed.filter)]
     return argv

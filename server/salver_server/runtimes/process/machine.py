@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from salver_server.errors import NeedsUser
 from salver_server.runtimes import Identity, Site
 from salver_server.runtimes.process.command import ETC, TOP, Machine
 from salver_server.runtimes.process.limits import hard
+from salver_server.runtimes.process.trouble import Refused
 
 INSTALL = (
     "Install bubblewrap: `sudo apt install bubblewrap` (Debian, Ubuntu), "
@@ -19,14 +19,15 @@ USR = Path("/usr")
 
 
 def here(site: Site) -> Machine:
-    """Raises NeedsUser when something is missing."""
+    """Raises `Refused` when something is missing."""
     bwrap = shutil.which("bwrap")
     if bwrap is None:
-        raise NeedsUser(f"bubblewrap is not installed. {INSTALL}")
+        raise Refused("bubblewrap is not installed.", INSTALL)
     by_root = os.geteuid() == 0
     if by_root and site.identity.uid == 0:
-        raise NeedsUser(
-            "Sandboxes would run as root. Choose an ordinary user for them, or run Salver as one."
+        raise Refused(
+            "Sandboxes would run as root.",
+            "Choose an ordinary user for them, or run Salver as one.",
         )
     python = interpreter()
     tops = {name: Path("/", name) for name in TOP}
@@ -50,7 +51,7 @@ def interpreter() -> Path:
     own = None if _frozen() else getattr(sys, "_base_executable", None)
     found = own or shutil.which("python3", path="/usr/bin:/usr/local/bin")
     if not found:
-        raise NeedsUser("There is no Python for runners. Install the package python3.")
+        raise Refused("There is no Python for runners.", "Install the package python3.")
     return Path(found)
 
 

@@ -73,6 +73,7 @@ class ProcessSandbox:
         """What the outer bubblewrap ends with; also when it ends before its sandbox."""
         if self._outer is None:
             return None
+        code = None
         try:
             await readable(self._outer.pidfd)
         finally:

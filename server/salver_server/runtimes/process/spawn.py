@@ -5,9 +5,9 @@ sandbox's shell finds its gate closed and ends, so that nothing is left running.
 """
 
 import os
-import re
 import signal
 import socket
+import struct
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -26,6 +26,9 @@ PATIENCE = 10.0
 """Seconds for bubblewrap to make a sandbox: it takes five milliseconds, on a choked machine a second."""
 LAST_WORDS = 1.0
 """Seconds for it to end once it has closed its pipe."""
+
+CREDENTIALS = struct.Struct("3i")
+"""What the kernel tells of who speaks: pid, uid, gid, as seen from here."""
 
 Command = Callable[[Machine, Plan, Launch, Handed], Sequence[str]]
 
@@ -105,49 +108,37 @@ def _spawn(
     label = marks.label(launch)
     group = cgroups.make(means.places, label)
     undo.callback(group.remove)
-    with logs.opened(launch.log) as log, ExitStack() as only_now:
+    with logs.opened(launch.log) as log, ExitStack() as passed:
         printed = log.tell()
-        told, info = os.pipe()
-        only_now.callback(os.close, told)
-        with ExitStack() as passed:
-            passed.callback(os.close, info)
-            gate, their_gate = socket.socketpair()
-            undo.enter_context(gate)
-            passed.enter_context(their_gate)
-            handed = _handed(means, machine, info, passed)
-            outer, pid = _started(
-                command(machine, means.plan, launch, handed),
-                stdin=their_gate.fileno(),
-                log=log.fileno(),
-                passed=[info, *handed.files.values(), *filter(None, [handed.filter])],
-            )
-        # Before its gate closes, hence: first the gate, then the wait for its end.
-        undo.callback(_bury, outer)
-        undo.callback(gate.close)
-        init_pid = _introduced(told)
-    try:
-        if init_pid is None:
-            raise ProcessLookupError
-        init = Process(os.pidfd_open(init_pid))
-        undo.callback(init.close)
-        undo.callback(init.kill)
-        one = procfs.process(init_pid)
-        if one is None or one.parent != pid:
-            raise ProcessLookupError
-        group.attach(init_pid)
-        if _heard(gate) != READY:
-            raise ProcessLookupError
-    except ProcessLookupError as exc:
+        gate, their_gate = socket.socketpair()
+        undo.enter_context(gate)
+        passed.enter_context(their_gate)
+        gate.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        handed = _handed(means, machine, passed)
+        outer, pid = _started(
+            command(machine, means.plan, launch, handed),
+            stdin=their_gate.fileno(),
+            log=log.fileno(),
+            passed=[*handed.files.values(), *filter(None, [handed.filter])],
+        )
+    undo.callback(_bury, outer)
+    # Last to be called back, so first to happen: what waits for it to open gives up.
+    undo.callback(gate.close)
+    init_pid = _heard(gate)
+    one = init_pid and procfs.process(init_pid)
+    if not one or one.parent != pid:
         outer.is_dead(within=LAST_WORDS)
-        said = logs.since(launch.log, printed)
-        raise trouble.diagnosis(said, trouble.switches()) from exc
-    handle = Handle(boot=means.boot, pid=init_pid, started=one.started, label=label)
+        raise trouble.diagnosis(logs.since(launch.log, printed), trouble.switches())
+    init = Process(os.pidfd_open(one.pid))
+    undo.callback(init.close)
+    undo.callback(init.kill)
+    group.attach(one.pid)
+    handle = Handle(boot=means.boot, pid=one.pid, started=one.started, label=label)
     return Spawned(handle=handle, init=init, outer=outer, group=group, gate=gate)
 
 
-def _handed(means: Means, machine: Machine, info: int, passed: ExitStack) -> Handed:
+def _handed(means: Means, machine: Machine, passed: ExitStack) -> Handed:
     return Handed(
-        info=info,
         filter=_filled(means.filter, passed) if means.filter else None,
         files={path: _filled(text.encode(), passed) for path, text in made_up(machine).items()},
     )
@@ -186,31 +177,22 @@ def _started(
     return outer, child.pid
 
 
-def _introduced(told: int) -> int | None:
-    """The init's pid as bubblewrap gives it; None when it ended without."""
-    text = b""
-    while b"}" not in text:
-        if not _readable(told, PATIENCE):
-            raise _too_slow()
-        more = os.read(told, 4096)
-        if not more:
-            break
-        text += more
-    found = re.search(rb'"child-pid": (\d+)', text)
-    return int(found[1]) if found else None
+def _heard(gate: socket.socket) -> int | None:
+    """The pid of the shell that says all is set up, for which the kernel vouches; None if it ended.
 
-
-def _heard(gate: socket.socket) -> bytes:
-    """What the sandbox's shell says when all is set up; empty when it has ended instead."""
+    Not from bubblewrap's `--info-fd`: when the server dies just then, the broken pipe ends the
+    outer bubblewrap, and its child waits for ever.
+    """
     if not _readable(gate.fileno(), PATIENCE):
-        raise _too_slow()
-    with suppress(ConnectionResetError):
-        return gate.recv(len(READY))
-    return b""
-
-
-def _too_slow() -> Transient:
-    return Transient(f"bubblewrap took longer than {PATIENCE:.0f} seconds to make a sandbox.")
+        raise Transient(f"bubblewrap took longer than {PATIENCE:.0f} seconds to make a sandbox.")
+    try:
+        said, vouched, *_ = gate.recvmsg(len(READY), socket.CMSG_SPACE(CREDENTIALS.size))
+    except ConnectionResetError:
+        return None
+    if said != READY:
+        return None
+    pid, _, _ = CREDENTIALS.unpack(vouched[0][2])
+    return pid
 
 
 def _bury(outer: Process) -> None:

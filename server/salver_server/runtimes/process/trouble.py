@@ -24,7 +24,7 @@ FORBIDDEN = re.compile(r"Operation not permitted|Permission denied")
 
 
 class Refused(NeedsUser):
-    """Bubblewrap can't make a sandbox here; `reason` and `fix` are what the message is made of."""
+    """No sandbox can be made here; `reason` and `fix` are what the message is made of."""
 
     def __init__(self, reason: str, fix: str) -> None:
         super().__init__(f"{reason} {fix}")
