@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from salver_server import channels, providers, runtimes
-from salver_server.agents import AgentBook, Definition, Standing
+from salver_server.agents import AgentBook, Definition
 from salver_server.api import Rooms, make_app
 from salver_server.channels import ChannelSpec
 from salver_server.clock import Clock, SystemClock, stamp
@@ -199,11 +199,6 @@ async def _open_rooms(
         changed=changed,
     )
 
-    async def wire(standing: Standing) -> None:
-        now = stamp(clock.now())
-        title = standing.definition.name
-        await database.write(lambda conn: book.wire_local(conn, standing.name, title, now))
-
     async def close_sessions_of(agent: AgentName) -> None:
         now = stamp(clock.now())
         open_ = [row.id for row in await database.read(bus.sessions) if row.agent == agent]
@@ -221,8 +216,6 @@ async def _open_rooms(
     async def probes() -> dict[str, Probe]:
         return {name: await runtime.probe() for name, runtime in opened.items()}
 
-    for standing in await agents.refresh():
-        await wire(standing)
     adoption = Adoption(house, keeper)
     await adoption.begin()
     await courier.begin()
@@ -252,7 +245,6 @@ async def _open_rooms(
         keeper=keeper,
         courier=courier,
         hub=hub,
-        wire=wire,
         close_sessions_of=close_sessions_of,
         set_stopped=set_stopped,
         probes=probes,

@@ -1,6 +1,11 @@
 """What the cheap rooms share: a real database, a clock that stands still, one agent to talk to."""
 
-from collections.abc import AsyncIterator
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,9 +20,11 @@ from salver_server.routing import Mode, book
 from salver_server.routing import store as routing
 from salver_server.sessions import store
 from salver_server.store import Database, open_database
+from salver_server.store.migrate import migrate
 from tests.fakes.clock import FakeClock
 
 SALVER = AgentName("salver")
+MEMORY = "/dev/shm"
 
 
 @pytest.fixture
@@ -25,9 +32,30 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database in which nothing has happened yet."""
+    path = tmp_path_factory.mktemp("migrated") / "salver.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as conn:
+        conn.execute("PRAGMA journal_mode = WAL")
+        migrate(conn)
+    return path
+
+
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(tmp_path / "salver.db") as database:
+def quick_path(tmp_path: Path) -> Iterator[Path]:
+    """A folder of memory where there is one: files there are as real, and `fsync` costs nothing."""
+    if not os.access(MEMORY, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="salver-", dir=MEMORY) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+async def database(quick_path: Path, migrated: Path) -> AsyncIterator[Database]:
+    shutil.copy(migrated, quick_path / "salver.db")
+    async with open_database(quick_path / "salver.db") as database:
         yield database
 
 
@@ -47,7 +75,7 @@ class Desk:
         now = self.clock.stamp()
         await self.database.write(lambda conn: agents.keep(conn, AgentName(name), "", now))
         return await self.database.write(
-            lambda conn: book.wire_local(conn, AgentName(name), name, now)
+            lambda conn: book.wire_local(conn, AgentName(name), now=now)
         )
 
     async def chat(

@@ -51,9 +51,7 @@ async def agent(rooms: Use, name: AgentName) -> AgentFile:
 
 @router.post("", status_code=201)
 async def new(rooms: Use, body: NewAgent) -> AgentFile:
-    standing = await rooms.agents.new(body.name, body.text)
-    await rooms.wire(standing)
-    return _file(standing)
+    return _file(await rooms.agents.new(body.name, body.text))
 
 
 @router.put("/{name}")

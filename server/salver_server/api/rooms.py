@@ -6,7 +6,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from salver_server.agents import AgentBook, Standing
+from salver_server.agents import AgentBook
 from salver_server.clock import Clock
 from salver_server.delivery import Courier
 from salver_server.ids import AgentName, SessionId
@@ -29,8 +29,6 @@ class Rooms:
     keeper: Keeper
     courier: Courier
     hub: Hub[SessionId, Event]
-    wire: Callable[[Standing], Awaitable[None]]
-    """Give a new agent its chat in the window."""
     close_sessions_of: Callable[[AgentName], Awaitable[None]]
     """Before an agent is removed."""
     set_stopped: Callable[[bool], Awaitable[None]]

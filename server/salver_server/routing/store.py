@@ -56,3 +56,11 @@ def wire(
         " DO UPDATE SET mode = excluded.mode, engagement = excluded.engagement",
         (chat, agent, mode, engagement),
     )
+
+
+def serves(conn: Connection, agent: AgentName) -> bool:
+    """Whether there is such an agent, not removed."""
+    row = conn.execute(
+        "SELECT 1 FROM agents WHERE name = ? AND removed_at IS NULL", (agent,)
+    ).fetchone()
+    return row is not None

@@ -106,8 +106,8 @@ class Line:
             return
         self._connections.add(writer)
         try:
-            # An overlong line or a cut one ends this connection, nothing else.
-            with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError):
+            # An overlong line, a cut or a wrong one ends this connection, nothing else.
+            with contextlib.suppress(OSError, ValueError, ArithmeticError, RecursionError):
                 while line := await reader.readline():
                     self._hear(json.loads(line), writer)
                     await self._pace.keep()
@@ -151,6 +151,7 @@ class Line:
             raise ValueError("a live frame has a turn and a text")
         if kind not in get_args(LiveKind):
             raise ValueError("a live frame has a known kind")
+        text.encode()  # a ValueError too, for half of a character
         # A frame without text only asks for patience.
         progress = Progress(session=self._session, turn=turn, kind=cast(LiveKind, kind), text=text)
         self._heard.progressed(progress, float(seconds))

@@ -20,7 +20,7 @@ from salver_server.runtimes.process import cgroups, logs, marks, procfs, trouble
 from salver_server.runtimes.process.cgroups import Group, Places
 from salver_server.runtimes.process.command import GO, READY, Handed, Machine, arguments, made_up
 from salver_server.runtimes.process.limits import Plan
-from salver_server.runtimes.process.marks import Handle
+from salver_server.runtimes.process.marks import Handle, Label
 
 PATIENCE = 10.0
 """Seconds for bubblewrap to make a sandbox: it takes five milliseconds, on a choked machine a second."""
@@ -86,7 +86,7 @@ class Spawned:
         """Leave nothing of it. Blocking."""
         self.gate.close()
         self.init.kill()
-        _bury(self.outer)
+        _bury(self.outer, self.handle.label)
         self.init.close()
         self.group.remove()
 
@@ -121,7 +121,7 @@ def _spawn(
             log=log.fileno(),
             passed=[*handed.files.values(), *filter(None, [handed.filter])],
         )
-    undo.callback(_bury, outer)
+    undo.callback(_bury, outer, label)
     # Last to be called back, so first to happen: what waits for it to open gives up.
     undo.callback(gate.close)
     init_pid = _heard(gate)
@@ -195,7 +195,7 @@ def _heard(gate: socket.socket) -> int | None:
     return pid
 
 
-def _bury(outer: Process) -> None:
+def _bury(outer: Process, label: Label) -> None:
     """Wait for bubblewrap's end, which follows that of its sandbox, and take note of it."""
     if not outer.is_dead(within=PATIENCE):
         outer.kill()
@@ -203,6 +203,11 @@ def _bury(outer: Process) -> None:
     with suppress(ChildProcessError):
         outer.code()
     outer.close()
+    # Killed in the wrong moment it leaves a child that waits for it for ever.
+    for one, whose in procfs.labelled():
+        if False and whose == label:
+            with suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGKILL)
 
 
 def _readable(descriptor: int, within: float) -> bool:
