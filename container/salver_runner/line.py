@@ -17,6 +17,8 @@ from salver_runner.launch import PROTOCOL
 
 RETRY = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between attempts to reach a server that is not there; the last one repeats."""
+PATIENCE = 0.5
+"""Seconds for the first attempt; it takes less than one thousandth of that."""
 COALESCE = 0.04
 """Seconds over which live text is gathered: at most 25 frames a second."""
 LONGEST_FRAME = 60_000
@@ -41,6 +43,7 @@ class Line:
         self._given_up = given_up
         self._failures = 0
         """Connections in a row that could not be made, or brought nothing."""
+        self._tried = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
         self._gathered: list[str] = []
         self._gathering = (0, "text")
@@ -54,11 +57,18 @@ class Line:
     def connected(self) -> bool:
         return self._writer is not None
 
+    async def tried(self) -> None:
+        """Return once the line stands or cannot be had for now: what is said earlier is lost."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._tried.wait()
+
     async def keep(self) -> None:
         """Connect, listen, connect again; runs until cancelled."""
         while True:
             with contextlib.suppress(OSError):
                 await self._stay_connected()
+            self._tried.set()
             await asyncio.sleep(RETRY[min(self._failures, len(RETRY) - 1)])
             self._failures += 1
 
@@ -67,6 +77,7 @@ class Line:
         self._writer = writer
         try:
             self._send({"frame": "hello", "generation": self._generation, "protocol": PROTOCOL})
+            self._tried.set()
             # Rows written while the line was cut have rung nobody.
             self.ring()
             self._rung()

@@ -58,6 +58,7 @@ class Loop:
         """Serve until retired, or until nobody has cared for long."""
         async with asyncio.TaskGroup() as tasks:
             keeping = tasks.create_task(self._line.keep(), name="line.keep")
+            await self._line.tried()
             with contextlib.suppress(TimeoutError):
                 while not await self._step():
                     async with asyncio.timeout(None if self._line.connected else LONELY):
@@ -129,13 +130,11 @@ class Loop:
     def _waiting(self) -> list[Message]:
         """Messages that the running turn may still claim; what an order ends is not among them."""
         rows = self._look() or []
-        stopped = max((row.seq for row in rows if row.kind == "stop"), default=0)
+        if any(row.kind == "stop" for row in rows):
+            # It ends all that the turn has claimed, which what came after it must survive.
+            return []
         gone = {row.target for row in rows if row.kind == "cancel"} | self._claimed()
-        return [
-            row
-            for row in rows
-            if row.kind in ("message", "note") and row.seq > stopped and row.seq not in gone
-        ]
+        return [row for row in rows if row.kind in ("message", "note") and row.seq not in gone]
 
     async def _run(self, turn: Turn) -> tuple[Outcome, str]:
         """Run the provider until it ends, fails, or a person stops it."""

@@ -21,6 +21,7 @@ from salver_runner.turn import Failed, JsonObject, Turn
 
 PACE = 0.02
 """Seconds between two streamed words of the plain answer."""
+LONGEST_WAIT = 86_400
 
 
 class Demo:
@@ -53,7 +54,7 @@ class Demo:
                 result = await turn.use("shell", {"command": rest})
                 turn.say(f"$ {rest}\n{result.text.rstrip()}\n")
             case "slow":
-                await self._slow(float(rest or 1), turn)
+                await self._slow(_seconds(rest or "1"), turn)
             case "remember":
                 turn.kept.append({"role": "memory", "text": rest})
                 turn.say(f"I will remember: {rest}\n")
@@ -92,6 +93,16 @@ class Demo:
                 turn, f"This is your message number {len(asked)}; the first was “{asked[0]}”. "
             )
         await _stream(turn, "Choose a real provider in AGENT.md to talk to a model.")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds <= LONGEST_WAIT:
+        raise Failed(f"!slow wants a number of seconds, at most {LONGEST_WAIT}.")
+    return seconds
 
 
 def _orders(message: Message) -> Iterator[tuple[str, str]]:

@@ -25,13 +25,17 @@ async def run_shell(arguments: Mapping[str, object], output: Output) -> Result:
         )
 
     kept = Kept()
-    child = subprocess.Popen(  # noqa: S603, ASYNC220 - running commands is its purpose; a spawn takes 2 ms
-        ["/bin/sh", "-c", command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    try:
+        child = subprocess.Popen(  # noqa: S603, ASYNC220 - running commands is its purpose; a spawn takes 2 ms
+            ["/bin/sh", "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as exc:
+        # Too long, holding what no command line can hold, or one process too many.
+        return Result(text=f"The command could not be started: {exc}.", failed=True)
     try:
         async with asyncio.timeout(seconds):
             await _follow(child, kept, output)
@@ -53,7 +57,7 @@ async def _follow(child: subprocess.Popen[bytes], kept: "Kept", output: Output) 
     """Pass output on until the command has ended, even if something that it left keeps the pipe open."""
     assert child.stdout is not None
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
     pipe, pidfd = child.stdout.fileno(), os.pidfd_open(child.pid)
     os.set_blocking(pipe, False)
 
@@ -64,7 +68,10 @@ async def _follow(child: subprocess.Popen[bytes], kept: "Kept", output: Output) 
             return
         if not chunk:
             loop.remove_reader(pipe)
-        elif text := decode(chunk):
+        tell(decoder.decode(chunk))
+
+    def tell(text: str) -> None:
+        if text:
             kept.add(text)
             output(text)
 
@@ -73,6 +80,7 @@ async def _follow(child: subprocess.Popen[bytes], kept: "Kept", output: Output) 
     try:
         await ended.wait()
         drain()
+        tell(decoder.decode(b"", final=True))
         child.wait()
     finally:
         loop.remove_reader(pipe)

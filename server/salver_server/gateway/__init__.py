@@ -132,7 +132,10 @@ class Gateway:
             self._enter(door, reader, writer)
 
         door.server = await asyncio.start_unix_server(
-            enter, sock=listening(path, owner=self._owner)
+            enter,
+            sock=listening(path, owner=self._owner),
+            # So many are accepted in one go, before anyone else has their turn.
+            backlog=MOST_CALLS,
         )
         self._doors[session] = door
 

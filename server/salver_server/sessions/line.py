@@ -21,10 +21,16 @@ from salver_server.sessions.folders import give
 
 LONGEST_FRAME = 512 * 1024
 """Bytes of one frame; a longer one cuts the line."""
+LONGEST_TEXT = 60_000
+"""Characters of live text in one frame; what is longer is cut off."""
 MOST_CONNECTIONS = 4
 """Connections of one sandbox at a time; only the latest greeting counts."""
 FRAMES_A_SECOND = 200
 """A runner sends at most 25 live frames and some rings a second; whoever floods is read more slowly."""
+BYTES_A_SECOND = 2 * 1024 * 1024
+"""Reading them takes time from everyone."""
+MOST_UNREAD = 64 * 1024
+"""Bytes that a runner may leave unread; who reads nothing needs no further doorbell."""
 PROTOCOL = 1
 """Version of the bus and the line; a runner of another one is told by its launch record."""
 
@@ -63,12 +69,16 @@ class Line:
         self._server: asyncio.Server | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._connections: set[asyncio.StreamWriter] = set()
-        self._pace = Pace(FRAMES_A_SECOND)
+        self._frames, self._bytes = Pace(FRAMES_A_SECOND), Pace(BYTES_A_SECOND)
 
     async def open(self, path: Path, identity: Identity) -> None:
         """Listen at `path`, made anew, for the sandbox's user alone."""
         self._server = await asyncio.start_unix_server(
-            self._serve, sock=listening(path, identity), limit=LONGEST_FRAME
+            self._serve,
+            sock=listening(path, identity),
+            limit=LONGEST_FRAME,
+            # So many are accepted in one go, before anyone else has their turn.
+            backlog=MOST_CONNECTIONS,
         )
 
     def close(self) -> None:
@@ -97,7 +107,11 @@ class Line:
         self._send("cancel")
 
     def _send(self, frame: str) -> None:
-        if self._writer is not None and not self._writer.is_closing():
+        if (
+            self._writer is not None
+            and not self._writer.is_closing()
+            and self._writer.transport.get_write_buffer_size() < MOST_UNREAD
+        ):
             self._writer.write(json.dumps({"frame": frame}).encode() + b"\n")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -110,7 +124,8 @@ class Line:
             with contextlib.suppress(OSError, ValueError, ArithmeticError, RecursionError):
                 while line := await reader.readline():
                     self._hear(json.loads(line), writer)
-                    await self._pace.keep()
+                    await self._frames.keep()
+                    await self._bytes.keep(len(line))
         finally:
             self._connections.discard(writer)
             if self._writer is writer:
@@ -152,6 +167,7 @@ class Line:
         if kind not in get_args(LiveKind):
             raise ValueError("a live frame has a known kind")
         text.encode()  # a ValueError too, for half of a character
+        text = text[:LONGEST_TEXT]
         # A frame without text only asks for patience.
         progress = Progress(session=self._session, turn=turn, kind=cast(LiveKind, kind), text=text)
         self._heard.progressed(progress, float(seconds))

@@ -7,6 +7,7 @@ Whatever hangs here (a FIFO, a view without an end) costs this process and nothi
 import fcntl
 import json
 import os
+import resource
 import sqlite3
 import stat
 import sys
@@ -18,7 +19,11 @@ MOST_BYTES = 32 * 1024 * 1024
 """Of one answer, unless its first row is longer; what is left comes with the next request."""
 LONGEST_ESCAPE = 12
 """Bytes that one character may take in an answer."""
-MOST_ROWS = 5000
+MOST_ROWS = 1000
+MOST_MEMORY = 1024 * 1024 * 1024
+"""Bytes of this process's address space: SQLite takes a schema into memory whole."""
+LONGEST_REASON = 200
+"""Characters of why a file is not trusted: SQLite quotes names that a sandbox chose."""
 LARGEST_FILE = 4 * 1024 * 1024 * 1024
 SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
 ROWS = "SELECT seq, turn, attempt, kind, message, at, body FROM log WHERE seq > ? ORDER BY seq"
@@ -31,15 +36,18 @@ class Hostile(Exception):
 
 
 def main() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard == resource.RLIM_INFINITY or hard > MOST_MEMORY:
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     for line in sys.stdin:
         try:
             answer = read(json.loads(line))
         except Hostile as exc:
-            answer = {"is": "hostile", "why": str(exc)}
+            answer = _hostile(str(exc))
         except sqlite3.DatabaseError as exc:
             answer = _classified(exc)
-        except (sqlite3.Error, UnicodeError, OverflowError, ValueError) as exc:
-            answer = {"is": "hostile", "why": f"it cannot be read: {exc}"}
+        except (sqlite3.Error, MemoryError, OverflowError, ValueError) as exc:
+            answer = _hostile(f"it cannot be read: {exc or type(exc).__name__}")
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
@@ -173,7 +181,13 @@ def _classified(exc: sqlite3.DatabaseError) -> dict[str, Any]:
             # A dead runner's journal must be rolled back first, or a live one is just making it.
             return {"is": "torn"}
         case _:
-            return {"is": "hostile", "why": f"it cannot be read: {exc}"}
+            return _hostile(f"it cannot be read: {exc}")
+
+
+def _hostile(why: str) -> dict[str, Any]:
+    """Told to people, so that it must neither be long nor move the cursor of a terminal."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in why[:LONGEST_REASON])
+    return {"is": "hostile", "why": shown}
 
 
 if __name__ == "__main__":

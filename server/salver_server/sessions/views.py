@@ -40,11 +40,8 @@ class MessageView:
     accepted_at: Stamp
     due_at: Stamp
     changed_at: Stamp
-
-    @property
-    def final(self) -> bool:
-        """Nothing more will happen to it by itself."""
-        return self.state in FINAL
+    final: bool
+    """Nothing more will happen to it by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +88,7 @@ def _message(row: tuple[Any, ...]) -> MessageView:
     return MessageView(
         id=id_, session=session, seq=seq, sender=sender, text=text, state=shown, reason=why, attempts=attempts,
         turn=turn, accepted_at=accepted_at, due_at=due_at, changed_at=changed_at,
+        final=shown in FINAL or (shown == "answered" and delivery is None),  # a turn may end without a word
     )  # fmt: skip
 
 

@@ -40,14 +40,18 @@ class Watch:
                 self._set_changed.clear()
             await asyncio.sleep(SETTLE)
             self._set_changed.clear()
-            folders, stop = dict(self._folders), asyncio.Event()
+            folders, stop = self._present(), asyncio.Event()
             async with asyncio.TaskGroup() as tasks:
                 turning = tasks.create_task(self._turn(stop), name="watch.turn")
                 # Runs at the first wait, when the watcher stands: what came before it is seen so.
                 tasks.create_task(self._look_once(folders), name="watch.look-once")
-                with contextlib.suppress(FileNotFoundError):  # a folder went meanwhile
-                    await self._follow(folders, stop)
+                with contextlib.suppress(FileNotFoundError):  # a folder went just now
+                    await (self._follow(folders, stop) if folders else stop.wait())
                 turning.cancel()
+
+    def _present(self) -> dict[str, SessionId]:
+        """A folder that is gone would leave all the others unwatched."""
+        return {path: session for path, session in self._folders.items() if Path(path).is_dir()}
 
     async def _turn(self, stop: asyncio.Event) -> None:
         await self._set_changed.wait()

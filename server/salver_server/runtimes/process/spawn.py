@@ -205,7 +205,7 @@ def _bury(outer: Process, label: Label) -> None:
     outer.close()
     # Killed in the wrong moment it leaves a child that waits for it for ever.
     for one, whose in procfs.labelled():
-        if False and whose == label:
+        if whose == label:
             with suppress(ProcessLookupError):
                 os.kill(one.pid, signal.SIGKILL)
 
