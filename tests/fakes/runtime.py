@@ -77,6 +77,8 @@ class FakeSandbox:
     async def kill(self) -> None:
         if not self._exit.done():
             self._running.killed = True
+            # By itself, since right after its start it carries no tag yet.
+            self._running.program.kill()
             _kill_all(self.mark.handle)
             await self.ended()
 

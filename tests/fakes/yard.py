@@ -1,6 +1,7 @@
 """A place where runtimes are tried: one install with its folders, and scripts posing as runners."""
 
 import asyncio
+import hashlib
 import json
 import os
 import textwrap
@@ -22,11 +23,13 @@ class Yard:
 
     def __init__(self, place: Path, *, install: str = "yard") -> None:
         self.place = place / install
-        self.place.mkdir()
+        self.place.mkdir(exist_ok=True)
         by_root = os.geteuid() == 0
         uid, gid = (SOMEBODY, SOMEBODY) if by_root else (os.getuid(), os.getgid())
+        # Sandboxes are found machine-wide: tests that run beside these have installs of their own.
+        name = f"{install}-{hashlib.sha256(bytes(self.place)).hexdigest()[:8]}"
         self.site = Site(
-            install=InstallId(install),
+            install=InstallId(name),
             identity=Identity(uid=uid, gid=gid),
             source=PROBE_RUNNER,
         )

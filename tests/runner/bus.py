@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from salver_runner.launch import Launch, Limits
+from salver_runner.line import Line
 from salver_runner.loop import Loop
 from salver_runner.outbox import Outbox
 
@@ -244,6 +245,14 @@ class LineEnd:
                 self._news.clear()
                 await self._news.wait()
             return found
+
+
+def cut_line(bus: Bus) -> Line:
+    """A line that nobody holds the other end of."""
+
+    def unheard() -> None: ...
+
+    return Line(bus.line, generation=1, rung=unheard, given_up=unheard)
 
 
 @asynccontextmanager

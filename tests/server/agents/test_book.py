@@ -149,7 +149,7 @@ async def test_a_file_that_came_back_counts_again(book: AgentBook, folder: Path)
 
 async def test_an_agent_that_was_never_usable_says_why(book: AgentBook, folder: Path) -> None:
     write(folder, "bob", "---\ncolour: red\n---\n")
-    with pytest.raises(Rejected, match="Agent 'bob': .*field 'colour'"):
+    with pytest.raises(Rejected, match=r"Agent 'bob': .*field 'colour'"):
         await book.get(AgentName("bob"))
 
 

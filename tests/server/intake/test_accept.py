@@ -5,6 +5,7 @@ import pytest
 
 from salver_server.agents import store as agents
 from salver_server.errors import Missing, NeedsUser, Rejected
+from salver_server.ids import MessageId
 from salver_server.intake import Accepted
 from salver_server.intake.accept import LONGEST_NAME
 from salver_server.messages import LONGEST_TEXT
@@ -17,6 +18,17 @@ async def accepted(desk: Desk) -> list[tuple[str, str]]:
     return await desk.database.read(
         lambda conn: conn.execute("SELECT key, text FROM intake ORDER BY rowid").fetchall()
     )
+
+
+async def due(desk: Desk, *, ahead: float = 0) -> list[MessageId]:
+    """What is to be handed over in so many seconds, in whichever session."""
+    then = desk.clock.stamp(ahead)
+
+    def find(conn: store.Connection) -> list[MessageId]:
+        sessions = store.sessions_due(conn, then)
+        return [row.message for session in sessions for row in store.due(conn, session, then)]
+
+    return await desk.database.read(find)
 
 
 async def test_an_accepted_message_is_owed_to_its_session(desk: Desk) -> None:
@@ -100,24 +112,21 @@ async def test_chats_that_share_an_agent_share_its_session(desk: Desk) -> None:
 async def test_a_message_for_later_waits_for_its_time(desk: Desk) -> None:
     found = await desk.intake(desk.message(due_in=3600))
     (session,) = found.sessions
-    now, then = desk.clock.stamp(3599), desk.clock.stamp(3600)
-    assert await desk.database.read(lambda conn: store.due(conn, session, now)) == []
-    assert len(await desk.database.read(lambda conn: store.due(conn, session, then))) == 1
+    assert await desk.states(session) == ["received"]
+    assert await due(desk, ahead=3599) == []
+    assert await due(desk, ahead=3600) == [found.message]
 
 
 async def test_a_message_that_was_due_long_ago_is_due_now(desk: Desk) -> None:
     found = await desk.intake(desk.message(due_in=-3600))
-    assert await desk.database.read(store.next_due) == desk.clock.stamp()
-    assert await desk.state(found.message) == "received"
+    assert await due(desk) == [found.message]
 
 
 async def test_a_message_that_is_held_is_not_handed_over(desk: Desk) -> None:
     found = await desk.intake(desk.message(held=True))
     (session,) = found.sessions
     assert await desk.states(session) == ["held"]
-    now = desk.clock.stamp(86400)
-    assert await desk.database.read(lambda conn: store.due(conn, session, now)) == []
-    assert await desk.database.read(store.next_due) is None
+    assert await due(desk, ahead=86400) == []
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ USER = Machine(
 ROOT = replace(USER, by_root=True)
 KERNEL_HOLDS = Plan(memory="cgroup v2", processes="cgroup v2")
 WE_HOLD = Plan(memory="watchdog", processes="user namespace")
-HANDED = Handed(info=5, filter=6, files={"/etc/passwd": 7})
+HANDED = Handed(filter=6, files={"/etc/passwd": 7})
 LAUNCH = Launch(
     install=InstallId("house"),
     session=SessionId("s-1"),

@@ -172,9 +172,11 @@ async def test_closing_finishes_what_was_handed_in(tmp_path: Path) -> None:
         assert len(texts(other)) == 500
 
 
-async def test_the_file_is_for_its_owner_alone(database: Database, tmp_path: Path) -> None:
-    await database.write(lambda conn: conn.execute("CREATE TABLE notes (text TEXT)"))
-    assert modes(tmp_path) == {"salver.db": 0o600, "salver.db-wal": 0o600, "salver.db-shm": 0o600}
+async def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    async with open_database(tmp_path / "salver.db") as database:
+        await database.write(lambda conn: conn.execute("CREATE TABLE notes (text TEXT)"))
+        expected = dict.fromkeys(("salver.db", "salver.db-wal", "salver.db-shm"), 0o600)
+        assert modes(tmp_path) == expected
 
 
 async def test_a_reference_to_nothing_is_refused(database: Database) -> None:

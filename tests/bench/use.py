@@ -1,0 +1,96 @@
+"""What processes use: memory as their proportional share, CPU as the scheduler counted it."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from salver_server.settings import container
+
+RUNNER = (
+    "import pathlib, sys; sys.path.insert(0, sys.argv.pop()); root = pathlib.Path(sys.argv.pop()); "
+    "from salver_runner.__main__ import main; sys.exit(main(root))"
+)
+RECORD = {
+    "protocol": 1,
+    "session": "ses-bench",
+    "generation": 1,
+    "epoch": 1,
+    "read": 0,
+    "agent": "salver",
+    "provider": "demo",
+    "model": "",
+    "instructions": "",
+    "token": "",
+    "limits": {"rounds": 50, "seconds": 900},
+    "attempts": {},
+    "failpoint": "",
+}
+
+
+def core(server: int) -> list[int]:
+    """The server and its own helpers: the processes that read what sandboxes have written."""
+    children = psutil.Process(server).children()
+    return [server, *(it.pid for it in children if "reader.py" in " ".join(it.cmdline()))]
+
+
+def sandboxes(server: int) -> list[list[int]]:
+    """The processes of each sandbox below a server."""
+    own = set(core(server))
+    return [
+        [child.pid, *(it.pid for it in child.children(recursive=True))]
+        for child in psutil.Process(server).children()
+        if child.pid not in own
+    ]
+
+
+def memory(pids: Sequence[int]) -> float:
+    """MB that these processes take, what they share with others counted in part."""
+    return sum(_pss(pid) for pid in pids)
+
+
+async def cpu(pids: Sequence[int], seconds: float) -> float:
+    """Percent of one core that these processes take over so many seconds."""
+    before, began = _worked(pids), time.perf_counter()
+    await asyncio.sleep(seconds)
+    return (_worked(pids) - before) / (time.perf_counter() - began) * 100
+
+
+async def runner_alone(root: Path) -> float:
+    """MB of a runner that waits for its first message, outside any sandbox."""
+    for name in ("in", "out", "home", "line"):
+        (root / name).mkdir()
+    (root / "in" / "launch.json").write_text(json.dumps(RECORD), encoding="utf-8")
+    argv = [sys.executable, "-I", "-S", "-c", RUNNER, "serve", str(root), str(container())]
+    with subprocess.Popen(argv, stderr=subprocess.DEVNULL) as runner:  # noqa: ASYNC220  a spawn is quick
+        try:
+            await asyncio.sleep(1)
+            return _pss(runner.pid)
+        finally:
+            runner.kill()
+
+
+def _pss(pid: int) -> float:
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def _worked(pids: Sequence[int]) -> float:
+    """Seconds on a CPU so far, of every thread."""
+    nanoseconds = 0
+    for pid in pids:
+        with suppress(OSError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                with suppress(OSError):
+                    counted = (task / "schedstat").read_text(encoding="utf-8")
+                    nanoseconds += int(counted.split()[0])
+    return nanoseconds / 1e9

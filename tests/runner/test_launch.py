@@ -1,0 +1,56 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from salver_runner.launch import PROTOCOL, Launch, Limits, Mismatch, read_launch
+
+RECORD: dict[str, Any] = {
+    "protocol": PROTOCOL,
+    "session": "ses-1",
+    "generation": 3,
+    "epoch": 7,
+    "read": 12,
+    "agent": "house",
+    "provider": "demo",
+    "model": "",
+    "instructions": "Be kind.",
+    "token": "token",
+    "limits": {"rounds": 50, "seconds": 900.0},
+    "attempts": {"4": 1},
+    "failpoint": "",
+}
+
+
+def written(folder: Path, **changes: object) -> Path:
+    path = folder / "launch.json"
+    path.write_text(json.dumps(RECORD | changes), encoding="utf-8")
+    return path
+
+
+def test_a_launch_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    assert read_launch(written(tmp_path)) == Launch(
+        session="ses-1",
+        generation=3,
+        epoch=7,
+        read=12,
+        agent="house",
+        provider="demo",
+        model="",
+        instructions="Be kind.",
+        token="token",
+        limits=Limits(rounds=50, seconds=900),
+        attempts={4: 1},
+        failpoint="",
+    )
+
+
+@pytest.mark.parametrize("protocol", [PROTOCOL - 1, PROTOCOL + 1])
+def test_a_server_of_another_version_is_told_apart(tmp_path: Path, protocol: int) -> None:
+    with pytest.raises(Mismatch, match=f"speaks version {protocol} of the bus, this runner"):
+        read_launch(written(tmp_path, protocol=protocol))
+
+
+def test_what_a_later_server_adds_to_the_record_does_no_harm(tmp_path: Path) -> None:
+    assert read_launch(written(tmp_path, weather="fine")).session == "ses-1"

@@ -1,0 +1,75 @@
+import json
+import os
+from pathlib import Path
+
+from salver_server.agents import parse
+from salver_server.runtimes import MIB, Identity, Limits
+from salver_server.sessions import launch, store
+from tests.server.sessions.conftest import Talk
+
+ME = Identity(uid=os.geteuid(), gid=os.getegid())
+ADA = parse(
+    "---\nname: Ada\nprovider: pydantic-ai\nmodel: gpt-9\nlimits: {rounds: 7, seconds: 12.5}\n---\nCount."
+)
+
+
+async def test_a_runner_is_told_all_that_it_has_to_know(talk: Talk) -> None:
+    await talk.desk.wake(talk.session)
+    await talk.say("harmless")
+    await talk.take(talk.scribe.claim(1))
+    now = talk.desk.clock.stamp()
+    await talk.desk.database.write(
+        lambda conn: store.requeue(conn, talk.session, blame=True, now=now)
+    )
+    row = await talk.row()
+    record = launch.record(
+        row,
+        ADA,
+        generation=2,
+        token="token",
+        pending=await talk.read(lambda conn: store.pending(conn, talk.session)),
+        failpoint="",
+    )
+    assert record == {
+        "protocol": 1,
+        "session": talk.session,
+        "generation": 2,
+        "epoch": row.epoch,
+        "read": 1,
+        "agent": "Ada",
+        "provider": "pydantic-ai",
+        "model": "gpt-9",
+        "instructions": "Count.",
+        "token": "token",
+        "limits": {"rounds": 7, "seconds": 12.5},
+        "attempts": {"1": 1},
+        "failpoint": "",
+    }
+
+
+def test_the_record_is_replaced_as_a_whole_and_for_its_reader_alone(tmp_path: Path) -> None:
+    path = tmp_path / "launch.json"
+    for generation in (1, 2):
+        launch.write(path, {"generation": generation}, ME)
+        assert json.loads(path.read_text()) == {"generation": generation}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in tmp_path.iterdir()] == ["launch.json"]
+
+
+def test_a_half_written_record_of_a_crash_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "launch.new").write_text('{"gener')
+    launch.write(tmp_path / "launch.json", {"generation": 1}, ME)
+    assert json.loads((tmp_path / "launch.json").read_text()) == {"generation": 1}
+
+
+def test_an_agent_s_limits_are_in_bytes() -> None:
+    agent = parse(
+        "---\nlimits: {memory_mb: 64, processes: 8, file_mb: 2, disk_mb: 16, tmp_mb: 3}\n---\n"
+    )
+    assert launch.limits(agent) == Limits(
+        memory=64 * MIB, processes=8, file=2 * MIB, disk=16 * MIB, tmp=3 * MIB
+    )
+
+
+def test_an_agent_that_says_nothing_has_the_limits_of_the_house() -> None:
+    assert launch.limits(parse("")) == Limits()
