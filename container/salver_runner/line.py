@@ -51,6 +51,8 @@ class Line:
         self._size = 0
         self._sent_at = 0.0
         self._flush: asyncio.TimerHandle | None = None
+        self._silence = (0, 0.0)
+        """A turn, and until when it may be silent without being stuck."""
         self.retiring = False
 
     @property
@@ -102,6 +104,7 @@ class Line:
                     self._given_up()
                 case "ping":
                     self._send({"frame": "pong"})
+                    self._explain_silence()
                 case _:
                     pass
 
@@ -163,7 +166,15 @@ class Line:
         for start in range(0, len(text), LONGEST_FRAME):
             self._live(*self._gathering, text[start : start + LONGEST_FRAME])
 
+    def _explain_silence(self) -> None:
+        """Say once more how long the turn may be silent: the server may be another one by now."""
+        turn, until = self._silence
+        if (left := until - elapsed()) > 0:
+            self._live(turn, "text", "", left)
+
     def _live(self, turn: int, kind: str, text: str, seconds: float = 0) -> None:
+        if seconds or kind == "tool-end":
+            self._silence = (turn, elapsed() + seconds)
         self._send({"frame": "live", "turn": turn, "kind": kind, "text": text, "seconds": seconds})
 
     def _send(self, frame: dict[str, object]) -> None:

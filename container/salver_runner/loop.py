@@ -66,13 +66,15 @@ class Loop:
             keeping.cancel()
 
     async def _step(self) -> bool:
-        """Do everything that waits; true when this runner was told to leave and nothing waits."""
+        """Do everything that waits; true when this runner was told to leave, after one more turn at most."""
+        leaves = False
         while True:
             rows = await self._rows()
             if self._obey([row for row in rows if row.kind in ("cancel", "stop")], rows):
                 continue
-            if not any(row.wakes for row in rows):
+            if leaves or not any(row.wakes for row in rows):
                 return self._line.retiring
+            leaves = self._line.retiring
             await self._take_turn()
 
     async def _rows(self) -> list[Message]:
@@ -133,6 +135,8 @@ class Loop:
         if any(row.kind == "stop" for row in rows):
             # It ends all that the turn has claimed, which what came after it must survive.
             return []
+        if self._line.retiring and self._claimed():
+            return []  # who is always spoken to would never leave
         gone = {row.target for row in rows if row.kind == "cancel"} | self._claimed()
         return [row for row in rows if row.kind in ("message", "note") and row.seq not in gone]
 

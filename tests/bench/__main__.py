@@ -46,11 +46,11 @@ def main() -> None:
 
 
 def discover() -> dict[str, Measure]:
-    """The measurements by the names of their files."""
+    """The measurements by the names of their files, in their order."""
     found: dict[str, Measure] = {}
     for module in pkgutil.iter_modules(measures.__path__):
         found[module.name] = importlib.import_module(f"{measures.__name__}.{module.name}").MEASURE
-    return found
+    return dict(sorted(found.items(), key=lambda item: item[1].place))
 
 
 async def measured(

@@ -66,5 +66,7 @@ class Pace:
 class Measure:
     """What a file in `measures/` exports as `MEASURE`."""
 
+    place: int
+    """In the order of the budgets; what leaves the disk busy comes late."""
     title: str
     run: Callable[[Yard, Pace], AsyncIterator[Finding]]

@@ -1,6 +1,6 @@
 """A past that never happened: messages and sessions by the thousand, written as the server writes them.
 
-The server of the data folder must have been started once, for its tables, and be ended.
+The server of the data folder must have answered a message, for its tables and its chat, and be ended.
 """
 
 import sqlite3

@@ -1,7 +1,8 @@
-"""What processes use: memory as their proportional share, CPU as the scheduler counted it."""
+"""What processes use: memory as their proportional share, CPU as the kernel counted it."""
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -55,11 +56,15 @@ def memory(pids: Sequence[int]) -> float:
     return sum(_pss(pid) for pid in pids)
 
 
-async def cpu(pids: Sequence[int], seconds: float) -> float:
-    """Percent of one core that these processes take over so many seconds."""
-    before, began = _worked(pids), time.perf_counter()
+async def cpu(*groups: Sequence[int], seconds: float) -> list[float]:
+    """Percent of one core that each of these groups of processes takes over so many seconds."""
+    before, began = [worked(pids) for pids in groups], time.perf_counter()
     await asyncio.sleep(seconds)
-    return (_worked(pids) - before) / (time.perf_counter() - began) * 100
+    lasted = time.perf_counter() - began
+    return [
+        (worked(pids) - earlier) / lasted * 100
+        for pids, earlier in zip(groups, before, strict=True)
+    ]
 
 
 async def runner_alone(root: Path) -> float:
@@ -84,13 +89,12 @@ def _pss(pid: int) -> float:
     return 0.0
 
 
-def _worked(pids: Sequence[int]) -> float:
-    """Seconds on a CPU so far, of every thread."""
-    nanoseconds = 0
+def worked(pids: Sequence[int]) -> float:
+    """Seconds on a CPU so far, of every thread that lives or has lived."""
+    ticks = 0
     for pid in pids:
         with suppress(OSError):
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                with suppress(OSError):
-                    counted = (task / "schedstat").read_text(encoding="utf-8")
-                    nanoseconds += int(counted.split()[0])
-    return nanoseconds / 1e9
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+            fields = stat.rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")

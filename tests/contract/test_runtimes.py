@@ -282,9 +282,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing(
     assert await runtime.list() == []
 
 
-async def test_a_line_made_anew_can_be_reached(
-    runtime: Runtime, yard: Yard
-) -> None:
+async def test_a_line_made_anew_can_be_reached(runtime: Runtime, yard: Yard) -> None:
     launch = yard.launch(
         """
         import socket
@@ -336,4 +334,4 @@ def found(sandbox: Sandbox | None) -> Sandbox:
 async def is_silent(heartbeat: Path) -> bool:
     beat = heartbeat.stat().st_mtime_ns  # noqa: ASYNC240  a file of this machine's
     await asyncio.sleep(0.05)
-    return heartbeat.stat().st_mtime_ns == beat  # noqa: ASYNC240  as above
+    return heartbeat.stat().st_mtime_ns == beat  # noqa: ASYNC240  another look at it

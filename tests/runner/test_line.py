@@ -5,6 +5,8 @@ from asyncio import TaskGroup
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from salver_runner.launch import PROTOCOL
 from salver_runner.line import LONGEST_FRAME, MOST_UNSENT, Line
 from tests.runner.bus import Bus, LineEnd
@@ -135,6 +137,29 @@ async def test_a_model_that_thinks_asks_to_be_left_alone(bus: Bus) -> None:
         line.quiet(1, 300)
         await end.until(end.heard)
     assert [(frame["text"], frame["seconds"]) for frame in end.heard()] == [("", 300)]
+
+
+@timeless
+async def test_a_server_that_asks_is_told_how_long_the_turn_may_still_be_silent(bus: Bus) -> None:
+    """It may be another one than that which heard it first."""
+    async with LineEnd(bus.line) as end, kept(bus) as line:
+        await end.until(lambda: end.greetings)
+        line.tool(1, "tool", "shell sleep 500", seconds=600)
+        await asyncio.sleep(200)
+        await end.cut()
+        await end.open()
+        await end.until(lambda: end.greetings == 2)
+        end.frames.clear()
+        end.say("ping")
+        await end.until(end.heard)
+        assert [frame["seconds"] for frame in end.heard("text")] == [pytest.approx(400, abs=2)]
+        line.tool(1, "tool-end", "done")
+        await end.until(lambda: end.heard("tool-end"))
+        end.frames.clear()
+        end.say("ping")
+        await end.until(lambda: {"frame": "pong"} in end.frames)
+        await asyncio.sleep(1)
+        assert end.heard() == []
 
 
 @timeless

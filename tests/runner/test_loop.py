@@ -478,6 +478,27 @@ async def test_a_runner_that_is_told_to_leave_first_does_what_is_pending(bus: Bu
 
 
 @timeless
+async def test_a_runner_that_is_always_spoken_to_leaves_all_the_same(
+    bus: Bus, scripted: Callable[..., str]
+) -> None:
+    async def be_asked_again(turn: Turn) -> None:
+        for _ in range(2):
+            turn.take()
+            bus.write("and another thing")
+            await asyncio.sleep(1)
+
+    bus.write("hello")
+    name = scripted(be_asked_again)
+    async with LineEnd(bus.line) as line, running(bus, bus.launch(provider=name)) as runner:
+        await line.until(lambda: len(bus.claims()) > 5)
+        line.say("retire")
+        turns = bus.claims()[-1][0]
+        await runner
+    assert bus.claims()[-1][0] <= turns + 1
+    assert set(bus.outcomes().values()) == {"answered"}
+
+
+@timeless
 async def test_a_runner_that_nobody_cares_for_leaves_after_half_an_hour(bus: Bus) -> None:
     async with running(bus) as runner:
         await asyncio.sleep(1700)

@@ -1,5 +1,6 @@
 """Following one message: what the databases say, and between it what the turn shows live."""
 
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from typing import Literal
 
@@ -45,6 +46,8 @@ Followed = StateEvent | LiveEvent | DeliveryEvent | EndEvent
 
 MOST_EARLY = 2000
 """Live events kept until it is known which turn the message is part of."""
+LONGEST_EARLY = 1_000_000
+"""Characters of them: a runner may speak of a turn that never comes."""
 
 
 async def follow(rooms: Rooms, message: MessageView) -> AsyncIterator[Followed]:
@@ -71,17 +74,21 @@ class Following:
         self._turn: int | None = None
         self._position = 0
         self._shown: StateEvent | None = None
-        self._early: list[Progress] = []
+        self._early: deque[Progress] = deque()
+        self._early_size = 0
         self.ended = False
 
     def live(self, progress: Progress) -> Iterator[LiveEvent]:
         """Live text may come before the row that says which turn the message is part of."""
         if progress.kind == "text" and not progress.text:
             return
-        if self._turn is None:
-            self._early = [*self._early[-MOST_EARLY:], progress]
-        elif progress.turn == self._turn:
+        if progress.turn == self._turn:
             yield LiveEvent(event=progress.kind, text=progress.text)
+        else:  # of a turn that is not ours, or not yet
+            self._early.append(progress)
+            self._early_size += len(progress.text)
+            while len(self._early) > MOST_EARLY or self._early_size > LONGEST_EARLY:
+                self._early_size -= len(self._early.popleft().text)
 
     async def look(self) -> AsyncIterator[Followed]:
         """Whatever is new in salver.db."""
@@ -100,7 +107,8 @@ class Following:
         )
         assert message is not None
         if message.turn != self._turn:
-            self._turn, early, self._early = message.turn, self._early, []
+            self._turn, early, self._early = message.turn, self._early, deque()
+            self._early_size = 0
             for progress in early:
                 for event in self.live(progress):
                     yield event

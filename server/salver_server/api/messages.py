@@ -14,6 +14,7 @@ from salver_server.errors import Missing, Rejected
 from salver_server.ids import AgentName, DeliveryId, MessageId, SessionId, mint
 from salver_server.intake import Accepted
 from salver_server.intake.accept import local
+from salver_server.routing import book
 from salver_server.sessions import store, views
 
 router = APIRouter(tags=["messages"])
@@ -63,12 +64,18 @@ async def _place(rooms: Rooms, body: NewMessage) -> tuple[AgentName, str | None]
         row = await rooms.database.read(lambda conn: store.session(conn, id_))
         if row is None or row.state != "open":
             raise Missing(f"There is no open session '{id_}'. `salver sessions list` names them.")
+        if not await rooms.database.read(lambda conn: book.is_local(conn, row.chat)):
+            raise Rejected(
+                f"Session '{id_}' is not a conversation on this computer. Write where it takes place."
+            )
         if body.agent is not None and body.agent != row.agent:
             raise Rejected(
                 f"Session '{id_}' belongs to agent '{row.agent}', not to '{body.agent}'."
             )
         return row.agent, row.thread
     agents = await rooms.agents.refresh()
+    if not agents and body.agent is None:
+        raise Missing("There is no agent. Make one with `salver agents new NAME`.")
     name = AgentName(body.agent) if body.agent is not None else agents[0].name
     await rooms.agents.get(name)
     return name, mint("thr") if body.new else None

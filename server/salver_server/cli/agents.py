@@ -6,7 +6,7 @@ from typing import IO
 import click
 
 from salver_server.cli import show
-from salver_server.cli.connection import json_option, server
+from salver_server.cli.connection import EXIT_USAGE, fail, json_option, server
 
 
 @click.group()
@@ -51,7 +51,7 @@ def show_(name: str, as_json: bool) -> None:
 @json_option
 def new(name: str, file: IO[str] | None, as_json: bool) -> None:
     """Make an agent."""
-    text = file.read() if file else None
+    text = _read(file) if file else None
     with server() as house:
         found = house.ask("POST", "/agents", {"name": name, "text": text})
     if as_json:
@@ -70,7 +70,7 @@ def edit(name: str, file: IO[str] | None, as_json: bool) -> None:
     """Change an agent's AGENT.md, in $EDITOR unless --file is given."""
     with server() as house:
         text: str | None = (
-            file.read() if file else _edited(house.ask("GET", f"/agents/{name}")["text"])
+            _read(file) if file else _edited(house.ask("GET", f"/agents/{name}")["text"])
         )
         if text is None:
             click.echo("Nothing was changed.", err=True)
@@ -93,6 +93,13 @@ def remove(name: str, as_json: bool) -> None:
         show.as_json(found)
     else:
         click.echo(f"Agent '{name}' is removed; its folder is {Path(found['folder'])}.")
+
+
+def _read(file: IO[str]) -> str:
+    try:
+        return file.read()
+    except UnicodeDecodeError:
+        fail(f"{file.name} is no text in UTF-8. Save it as one.", EXIT_USAGE)
 
 
 def _edited(text: str) -> str | None:

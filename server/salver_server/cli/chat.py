@@ -5,7 +5,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -14,9 +14,10 @@ from salver_server.cli.connection import (
     EXIT_NOT_RUNNING,
     EXIT_USAGE,
     Cut,
+    NotRunning,
     fail,
     json_option,
-    server,
+    reached,
 )
 
 RECONNECT = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -48,36 +49,39 @@ def chat(text: str, agent: str | None, session: str | None, fresh: bool, as_json
     }
     screen: Screen = JsonScreen() if as_json else Screen()
     accepted: dict[str, Any] | None = None
-    for wait in (*RECONNECT, None):
+    for wait in (0.0, *RECONNECT):
         try:
-            with server() as house:
+            time.sleep(wait)
+            with reached() as house:
                 accepted = accepted or house.ask("POST", "/messages", body)
                 assert accepted is not None
                 with house.lines(f"/messages/{accepted['id']}/events") as events:
                     screen.show(events)
         except Cut:
             pass
-        except SystemExit as exc:
-            # A server that is just starting again does not answer yet.
-            if accepted is None or exc.code != EXIT_NOT_RUNNING:
-                raise
+        except NotRunning as exc:
+            # One that is just starting again does not answer yet.
+            if accepted is None:
+                fail(str(exc), EXIT_NOT_RUNNING)
         except KeyboardInterrupt:
             _left(accepted)
-        else:
-            if screen.end is not None:
-                break
-        if wait is None:
-            fail(
-                "Salver went away. The message is kept and is answered at its next start.",
-                EXIT_NOT_RUNNING,
-            )
-        time.sleep(wait)
+        if screen.end is not None:
+            break
+        screen.cut()
+    else:
+        _given_up(accepted)
     assert screen.end is not None
     if screen.end["state"] not in ("delivered", "perhaps delivered", "answered"):
         sys.exit(EXIT_FAILED)
 
 
-def _left(accepted: dict[str, Any] | None) -> None:
+def _given_up(accepted: dict[str, Any] | None) -> NoReturn:
+    known = "The message is kept and is answered at its next start."
+    unknown = "Whether the message was accepted is not known; its next start tells."
+    fail(f"Salver went away. {known if accepted else unknown}", EXIT_NOT_RUNNING)
+
+
+def _left(accepted: dict[str, Any] | None) -> NoReturn:
     if accepted is None:
         fail(
             "Interrupted; whether the message was accepted is not known. `salver sessions list` shows it.",
@@ -95,31 +99,46 @@ class Screen:
     def __init__(self) -> None:
         self.end: dict[str, Any] | None = None
         self._live = sys.stdout.isatty()
+        self._streams = self._live
         self._streamed = ""
         self._trouble = ""
+        self._told: set[str] = set()
+
+    def cut(self) -> None:
+        """What was said meanwhile is not known: only the whole reply will do."""
+        if self._streams:
+            self._aside("· the connection was cut; the reply comes as a whole once it is there")
+        self._streams = False
+        self._streamed = ""
 
     def show(self, events: Iterable[dict[str, Any]]) -> None:
         for event in events:
             match event["event"]:
                 case "state":
                     self._say_trouble(event["trouble"])
-                case "text" if self._live:
+                case "text" if self._streams:
                     click.echo(event["text"], nl=False)
                     self._streamed += event["text"]
-                case "again" if self._live:
+                case "again" if self._streams:
                     self._aside("· the answer was cut off and begins again")
                     self._streamed = event["text"]
                     click.echo(event["text"], nl=False)
                 case "tool":
                     self._aside(f"· {event['text']}")
                 case "delivery" if event["delivery"]["kind"] == "send":
-                    self._finish_line()
-                    click.echo(event["delivery"]["text"])
+                    self._tell(event["delivery"])
                 case "end":
                     self.end = event
                     self._finish(event)
                 case _:
                     pass
+
+    def _tell(self, delivery: dict[str, Any]) -> None:
+        """What was told before the connection was cut is not told again."""
+        if delivery["id"] not in self._told:
+            self._told.add(delivery["id"])
+            self._finish_line()
+            click.echo(delivery["text"])
 
     def _finish(self, end: dict[str, Any]) -> None:
         self._finish_line()

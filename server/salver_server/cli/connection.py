@@ -50,31 +50,47 @@ class Cut(Exception):
     """The server went away in the middle."""
 
 
+class NotRunning(Exception):
+    """No server answers; the text is for people."""
+
+
 @contextmanager
 def server() -> Generator[Server]:
     """The running server; ends the program with exit code 3 when there is none."""
-    import httpx2
+    try:
+        with reached() as house:
+            yield house
+    except NotRunning as exc:
+        fail(str(exc), EXIT_NOT_RUNNING)
+    except Cut:
+        fail("Salver went away in the middle. `salver status` shows how it is.", EXIT_NOT_RUNNING)
 
+
+@contextmanager
+def reached() -> Generator[Server]:
+    """The running server; raises `NotRunning` when there is none, and `Cut` when it goes away."""
     try:
         home = read_settings().home
     except Rejected as exc:
         fail(str(exc), EXIT_USAGE)
     where = places(home)
+    nobody = f"No Salver is running on {where.home}. Start it with `salver serve`."
+    if not where.api_socket.exists():
+        raise NotRunning(nobody)
+    import httpx2
+
     transport = httpx2.HTTPTransport(uds=str(where.api_socket))
     try:
         with httpx2.Client(
             transport=transport, base_url="http://salver", timeout=PATIENCE
         ) as client:
             yield Server(client)
-    except httpx2.ConnectError:
-        fail(
-            f"No Salver is running on {where.home}. Start it with `salver serve`.", EXIT_NOT_RUNNING
-        )
-    except httpx2.TimeoutException:
-        fail(
-            "Salver did not answer in time. `salver status` shows whether it is well.",
-            EXIT_NOT_RUNNING,
-        )
+    except httpx2.ConnectError as exc:
+        raise NotRunning(nobody) from exc
+    except httpx2.TimeoutException as exc:
+        raise NotRunning(
+            "Salver did not answer in time. `salver status` shows whether it is well."
+        ) from exc
     except httpx2.TransportError as exc:
         raise Cut(str(exc)) from exc
 

@@ -22,6 +22,7 @@ from salver_server.clock import Clock
 from salver_server.gateway.upstream import Target, Upstream, target
 from salver_server.gateway.wire import LONGEST_BODY, Head, Refused, Wire
 from salver_server.ids import SessionId
+from salver_server.kit.pace import Pace
 
 if TYPE_CHECKING:
     from salver_server.gateway.relay import Relay
@@ -39,6 +40,8 @@ spelling of a path stands for another one.
 """
 MOST_CALLS = 4
 """Calls of one session at a time; each may hold a request body in memory."""
+REFUSALS_A_SECOND = 20
+"""Each is said in the log; who asks on and on for what it may not have is answered more slowly."""
 ASKING = 60.0
 """Seconds within which a request must have arrived."""
 HUNG_UP = 499
@@ -99,6 +102,7 @@ class Door:
     target: Target
     server: asyncio.Server | None = None
     calls: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    refusals: Pace = field(default_factory=lambda: Pace(REFUSALS_A_SECOND))
 
 
 class Gateway:
@@ -177,6 +181,7 @@ class Gateway:
             try:
                 head, body = await _admitted(wire, door)
             except Refused as refusal:
+                await door.refusals.keep()
                 whole = await wire.refuse(refusal)
             else:
                 whole = await _unless_gone(wire, self._pass_on(door, wire, head, body))

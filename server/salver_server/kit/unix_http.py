@@ -114,8 +114,10 @@ def _unix_socket(path: Path) -> Generator[socket.socket]:
             sock.bind(str(path))
         finally:
             os.umask(before)
-        yield sock
-    path.unlink(missing_ok=True)
+        try:
+            yield sock
+        finally:
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,12 @@ def routed(conn: Connection, message: Inbound) -> tuple[ChatId, list[Place]] | N
     return (known, route(message, known, wirings)) if known else None
 
 
+def is_local(conn: Connection, id_: ChatId | None) -> bool:
+    """Whether a chat is on this computer."""
+    found = store.chat_of(conn, id_) if id_ else None
+    return found is not None and found.channel == LOCAL
+
+
 def wire_local(conn: Connection, agent: AgentName, *, now: Stamp) -> ChatId:
     """The agent's chat in the window, where each thread is a session of its own; made when first used."""
     chat = store.chat(conn, LOCAL, agent)

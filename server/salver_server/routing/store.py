@@ -27,6 +27,11 @@ def chat(conn: Connection, channel: ChannelName, address: str) -> Chat | None:
     return Chat(id=row[0], channel=row[1], address=row[2], title=row[3], is_group=bool(row[4]))
 
 
+def chat_of(conn: Connection, id_: ChatId) -> Chat | None:
+    row = conn.execute("SELECT channel, address FROM chats WHERE id = ?", (id_,)).fetchone()
+    return chat(conn, *row) if row else None
+
+
 def new_chat(
     conn: Connection, channel: ChannelName, address: str, *, title: str, is_group: bool, now: Stamp
 ) -> ChatId:

@@ -1,14 +1,14 @@
 """After a start: the sandboxes that outlived the last server are adopted, buried or ended.
 
-Runs before anything is started, so that no session ever gets a second owner. Where neither life nor death
-is certain the session waits, visibly, and is asked about again.
+Runs before anything is started, so that no session ever gets a second owner. A sandbox is known by what
+salver.db has on record, never by what it says of itself: its label lies in memory that it can write to.
+Where neither life nor death is certain the session waits, visibly, and is asked about again.
 """
 
 import logging
 
 from salver_server.errors import Broken, SalverError
-from salver_server.ids import SessionId
-from salver_server.runtimes import Exit, Mark, Sandbox
+from salver_server.runtimes import Exit, Mark, Runtime, Sandbox
 from salver_server.sessions import store
 from salver_server.sessions.burial import End
 from salver_server.sessions.house import House
@@ -27,18 +27,16 @@ class Adoption:
         self._uncertain: list[store.SandboxRow] = []
 
     async def begin(self) -> None:
-        """Decide about every sandbox on record, and about every stray one."""
+        """Decide about every sandbox on record, and end every other one."""
         rows = await self._house.database.read(store.sandboxes)
-        generations = {row.session: row.generation for row in rows}
-        found: dict[SessionId, Mark] = {}
+        # Those with a handle first, so that the runtimes know them for what they are.
+        for row in sorted(rows, key=lambda row: row.handle is None):
+            await self._decide(row)
+        uncertain = {row.session for row in self._uncertain}
         for runtime in self._house.runtimes.values():
-            for mark in await runtime.list():
-                if generations.get(mark.session) == mark.generation:
-                    found[mark.session] = mark
-                else:
-                    await self._end_stray(mark)
-        for row in rows:
-            await self._decide(row, found.get(row.session))
+            for mark in await self._unknown(runtime):
+                if mark.session not in uncertain:
+                    await self._end_stray(runtime, mark)
 
     async def go_on(self) -> None:
         """Ask again about what was uncertain; runs until cancelled."""
@@ -46,10 +44,22 @@ class Adoption:
             await self._house.clock.sleep(ASK_AGAIN)
             rows, self._uncertain = self._uncertain, []
             for row in rows:
-                await self._decide(row, None)
+                await self._decide(row)
 
-    async def _end_stray(self, mark: Mark) -> None:
-        sandbox = await self._house.runtimes[mark.runtime].adopt(mark)
+    async def _unknown(self, runtime: Runtime) -> list[Mark]:
+        """Sandboxes that nobody cares for."""
+        known = [live.sandbox.mark for live in self._keeper.all_live()]
+        return [mark for mark in await runtime.list() if mark not in known]
+
+    async def _end_stray(self, runtime: Runtime, mark: Mark) -> None:
+        try:
+            await self._end(runtime, mark)
+        except Broken:
+            logger.exception("stray sandbox does not die", extra={"session": mark.session})
+
+    async def _end(self, runtime: Runtime, mark: Mark) -> None:
+        """Raises `Broken` when it does not die."""
+        sandbox = await runtime.adopt(mark)
         if sandbox is not None:
             logger.warning(
                 "stray sandbox ended",
@@ -57,11 +67,11 @@ class Adoption:
             )
             await sandbox.kill()
 
-    async def _decide(self, row: store.SandboxRow, mark: Mark | None) -> None:
+    async def _decide(self, row: store.SandboxRow) -> None:
         session = await self._house.database.read(lambda conn: store.session(conn, row.session))
         assert session is not None
         try:
-            sandbox = await self._alive(row, mark)
+            sandbox = await self._alive(row)
         except Broken as exc:
             self._uncertain.append(row)
             await self._keeper.doubt(
@@ -88,19 +98,23 @@ class Adoption:
             )
         )
 
-    async def _alive(self, row: store.SandboxRow, mark: Mark | None) -> Sandbox | None:
-        if mark is None and row.handle is not None:
+    async def _alive(self, row: store.SandboxRow) -> Sandbox | None:
+        """The sandbox of this record, None when its death is certain; raises `Broken` when neither is."""
+        runtime = self._house.runtimes.get(row.runtime)
+        if runtime is None:
+            raise Broken(
+                f"it was started by the runtime '{row.runtime}', which this Salver does not have"
+            )
+        if row.handle is not None:
             mark = Mark(
                 runtime=row.runtime,
                 session=row.session,
                 generation=row.generation,
                 handle=row.handle,
             )
-        if mark is None:
-            return None
-        runtime = self._house.runtimes.get(row.runtime)
-        if runtime is None:
-            raise Broken(
-                f"it was started by the runtime '{row.runtime}', which this Salver does not have"
-            )
-        return await runtime.adopt(mark)
+            return await runtime.adopt(mark)
+        # Nothing proves which one it is, if it came to be at all: it is ended, and nobody is to blame.
+        for mark in await self._unknown(runtime):
+            if (mark.session, mark.generation) == (row.session, row.generation):
+                await self._end(runtime, mark)
+        return None

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 HEALING = 10.0
 """Seconds that a throw-away sandbox may take to roll a journal back."""
+MOST_HEALINGS = 2
+"""Throw-away sandboxes for one burial; a journal that outlasts them cannot be rolled back."""
 RETRY_HEALING = 15.0
 """Seconds until healing that could not begin is tried again."""
 PAUSE = 0.05
@@ -75,12 +77,15 @@ class Burial:
 
     async def _read_to_the_end(self, end: End) -> str:
         """Read every row that is left; returns why the file is not trusted, empty if it is."""
+        healings = 0
         while True:
             try:
                 await self._outbox.drain(end.session.id)
             except Torn:
+                if healings == MOST_HEALINGS:
+                    return "its journal cannot be rolled back"
                 try:
-                    await self._heal(end.session, end.runtime)
+                    healings += await self._heal(end.session, end.runtime)
                 except Broken as exc:
                     return str(exc)
             except Transient as exc:
@@ -101,8 +106,8 @@ class Burial:
                 "outbound.db put aside", extra={"session": session.id, "why": why, "folder": aside}
             )
 
-    async def _heal(self, session: store.Session, runtime: str) -> None:
-        """Roll the dead runner's journal back in a sandbox that does nothing else."""
+    async def _heal(self, session: store.Session, runtime: str) -> bool:
+        """Roll the dead runner's journal back in a sandbox that does nothing else; false if that could not begin."""
         house = self._house
         try:
             place = folders(house.places, session.id, session.agent)
@@ -124,13 +129,14 @@ class Burial:
         except SalverError as exc:
             await self._trouble(session.id, str(exc))
             await house.clock.sleep(RETRY_HEALING)
-            return
+            return False
         try:
             async with asyncio.timeout(HEALING):
                 await sandbox.ended()
         except TimeoutError:
             await sandbox.kill()
             raise Broken("rolling its journal back took too long") from None
+        return True
 
 
 def settle(conn: Connection, end: End, now: Stamp) -> set[ChatId]:

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import shutil
+import stat
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,13 +60,19 @@ def folders(places: Places, session: SessionId, agent: AgentName) -> Folders:
 
 
 def make(found: Folders, identity: Identity) -> None:
-    """Make what is missing, each folder 0700 and of the user that the sandbox runs as."""
+    """Make what is missing, each folder 0700 and of the user that the sandbox runs as.
+
+    A sandbox may have closed its own folders to itself; they are opened again.
+    """
     found.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     for folder in (found.inbox, found.outbox, found.work, found.home, found.line):
         # Made top down, so that no folder above is left to the umask.
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.mkdir(exist_ok=True, mode=0o700)
         give(folder, identity)
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if mode & stat.S_IRWXU != stat.S_IRWXU:
+            folder.chmod(mode | stat.S_IRWXU)
 
 
 def give(path: Path, identity: Identity) -> None:
@@ -83,7 +91,8 @@ def set_aside(outbox: Path) -> Path:
     aside = outbox.with_name(f"out.aside-{time.time_ns()}")
     outbox.rename(aside)
     for older in sorted(outbox.parent.glob("out.aside-*"))[:-MOST_ASIDE]:
-        shutil.rmtree(older, ignore_errors=True)
+        # Not shutil's, which recurses and keeps a file open for each of the folders in one another.
+        subprocess.run(["rm", "-rf", "--", older], capture_output=True, check=False)  # noqa: S603, S607 - our own words
     return aside
 
 

@@ -27,7 +27,7 @@ MOST_CONNECTIONS = 4
 """Connections of one sandbox at a time; only the latest greeting counts."""
 FRAMES_A_SECOND = 200
 """A runner sends at most 25 live frames and some rings a second; whoever floods is read more slowly."""
-BYTES_A_SECOND = 2 * 1024 * 1024
+BYTES_A_SECOND = 1024 * 1024
 """Reading them takes time from everyone."""
 MOST_UNREAD = 64 * 1024
 """Bytes that a runner may leave unread; who reads nothing needs no further doorbell."""
@@ -123,9 +123,10 @@ class Line:
             # An overlong line, a cut or a wrong one ends this connection, nothing else.
             with contextlib.suppress(OSError, ValueError, ArithmeticError, RecursionError):
                 while line := await reader.readline():
-                    self._hear(json.loads(line), writer)
+                    # First, so that it slows down whoever is cut and comes back at once, too.
                     await self._frames.keep()
                     await self._bytes.keep(len(line))
+                    self._hear(json.loads(line), writer)
         finally:
             self._connections.discard(writer)
             if self._writer is writer:

@@ -6,14 +6,16 @@ right, and a row is known by session, epoch and sequence, never by a name that t
 
 import asyncio
 import json
+import logging
 import re
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from sqlite3 import Connection
 from typing import cast
 
 from salver_server.clock import Clock, Stamp, stamp
-from salver_server.errors import Broken
+from salver_server.errors import Broken, Transient
 from salver_server.ids import ChatId, SessionId
 from salver_server.kit.failpoint import failpoint
 from salver_server.kit.pace import Pace
@@ -24,6 +26,8 @@ from salver_server.sessions.folders import folders
 from salver_server.sessions.reading import Page, Reading, Row
 from salver_server.settings import Places
 from salver_server.store import Database
+
+logger = logging.getLogger(__name__)
 
 OUTCOMES: dict[str, HandoverState] = {
     "answered": "answered",
@@ -41,6 +45,14 @@ HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 """A lone surrogate: JSON can hold one, text in UTF-8 cannot."""
 EMPTY_LOOKS_A_SECOND = 50
 """A session that rings more often without new rows is looked at more slowly."""
+ROWS_A_SECOND = 2000
+"""A runner writes some fifty at most; taking more would keep the others from salver.db."""
+CHARACTERS_A_SECOND = 16 * 1024 * 1024
+"""Of the rows' bodies: reading them takes time from everyone."""
+HELD_UP = 15.0
+"""Seconds for which a file may stay locked or torn; a commit takes some milliseconds."""
+LONGEST_PAUSE = 0.5
+"""Seconds between two looks at a file that has been held up for long."""
 
 
 @dataclass(slots=True)
@@ -53,6 +65,16 @@ class News:
     closed: bool = False
     chats: set[ChatId] = field(default_factory=set[ChatId])
     """Chats that something is to be delivered to."""
+
+
+class Paces:
+    """How fast one session is looked at, whatever it rings and writes."""
+
+    def __init__(self) -> None:
+        self.looks = Pace(EMPTY_LOOKS_A_SECOND)
+        self.rows = Pace(ROWS_A_SECOND)
+        self.characters = Pace(CHARACTERS_A_SECOND)
+        self.held_up_since: float | None = None
 
 
 class Outbox:
@@ -74,7 +96,7 @@ class Outbox:
         self._clock = clock
         self._brought = brought
         self._distrusted = distrusted
-        self._paces: dict[SessionId, Pace] = {}
+        self._paces: dict[SessionId, Paces] = {}
         self._files: dict[SessionId, tuple[int, tuple[int, int]]] = {}
         self._rounds = Rounds("outbox.look", self._look, tasks)
 
@@ -84,9 +106,11 @@ class Outbox:
 
     async def drain(self, session: SessionId) -> bool:
         """Read everything that is there, and say whether there was anything; raises what reading raises."""
-        found = False
+        found, paces = False, self._paces.setdefault(session, Paces())
         while (page := await self._page(session)) is not None:
             found = True
+            await paces.rows.keep(len(page.rows))
+            await paces.characters.keep(page.size)
             if not page.more:
                 break
         return found
@@ -94,28 +118,57 @@ class Outbox:
     async def _look(self, session: SessionId) -> None:
         # Transient and Torn go on to the rounds: a live writer is done in a moment, and a dead one's
         # journal is healed by whoever learns of its death.
-        pace = self._paces.setdefault(session, Pace(EMPTY_LOOKS_A_SECOND))
+        paces = self._paces.setdefault(session, Paces())
         try:
             if not await self.drain(session):
-                await pace.keep()
+                await paces.looks.keep()
+            paces.held_up_since = None
+        except Transient as exc:
+            await paces.looks.keep()
+            self._hold_up(session, paces, exc)
         except Broken as exc:
             self._distrusted(session, str(exc))
+
+    def _hold_up(self, session: SessionId, paces: Paces, exc: Transient) -> None:
+        """Look again, ever later; a file that nobody can read for long is not a runner's of ours."""
+        now = self._clock.elapsed()
+        since = paces.held_up_since = paces.held_up_since or now
+        if now - since < HELD_UP:
+            pause = min((now - since) / 10, LONGEST_PAUSE)
+            raise Transient(str(exc), retry_after=max(exc.retry_after or 0, pause)) from exc
+        self._distrusted(session, f"{exc}, for {HELD_UP:g} s")
 
     async def _page(self, session: SessionId) -> Page | None:
         row = await self._database.read(lambda conn: store.session(conn, session))
         if row is None:
             return None
         place = folders(self._places, session, row.agent)
-        page = await self._reading.read(place.outbox, epoch=row.epoch, after=row.read_seq)
-        self._same_file(row, page)
+        try:
+            page = await self._reading.read(place.outbox, epoch=row.epoch, after=row.read_seq)
+            self._same_file(row, page)
+        except Broken:
+            if await self._is_outdated(row):
+                # The session has got another runner, or another file, while this look waited to be made.
+                self.ask(session)
+                return None
+            raise
         if not page.rows:
             return None
         now = stamp(self._clock.now())
         failpoint("outbox.before-advance")
-        news = await self._database.write(lambda conn: take(conn, row, page.rows, now))
+        try:
+            news = await self._database.write(lambda conn: take(conn, row, page.rows, now))
+        except (sqlite3.IntegrityError, sqlite3.DataError, RecursionError, ValueError) as exc:
+            # Whatever it is, tried again it would be the same.
+            logger.exception("rows cannot be kept", extra={"session": session})
+            raise Broken("its rows cannot be kept") from exc
         failpoint("outbox.after-advance")
         self._brought(news)
         return page
+
+    async def _is_outdated(self, row: store.Session) -> bool:
+        now = await self._database.read(lambda conn: store.session(conn, row.id))
+        return now is None or (now.epoch, now.generation) != (row.epoch, row.generation)
 
     def _same_file(self, row: store.Session, page: Page) -> None:
         """Raise `Broken` for a file that replaced the one seen before under the same generation."""

@@ -17,9 +17,11 @@ LONGEST_VALUE = 16 * 1024 * 1024
 """Bytes of one value; a longer one is refused."""
 MOST_BYTES = 32 * 1024 * 1024
 """Of one answer, unless its first row is longer; what is left comes with the next request."""
-LONGEST_ESCAPE = 12
+LONGEST_ESCAPE = 6
 """Bytes that one character may take in an answer."""
 MOST_ROWS = 1000
+MOST_PARTS = 300_000
+"""Commas and brackets of one answer's bodies: each may stand for an object in whoever takes it up."""
 MOST_MEMORY = 1024 * 1024 * 1024
 """Bytes of this process's address space: SQLite takes a schema into memory whole."""
 LONGEST_REASON = 200
@@ -48,8 +50,8 @@ def main() -> None:
             answer = _classified(exc)
         except (sqlite3.Error, MemoryError, OverflowError, ValueError) as exc:
             answer = _hostile(f"it cannot be read: {exc or type(exc).__name__}")
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        sys.stdout.buffer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+        sys.stdout.buffer.flush()
 
 
 def read(request: dict[str, Any]) -> dict[str, Any]:
@@ -124,13 +126,16 @@ def _read_held(folder: int, held: int, request: dict[str, Any]) -> dict[str, Any
 
 def _rows(conn: sqlite3.Connection, after: int) -> tuple[list[list[Any]], bool]:
     rows: list[list[Any]] = []
-    size = 0
+    size = parts = 0
     for row in conn.execute(ROWS, (after,)):
         if any(type(value) not in types for value, types in zip(row, TYPES, strict=True)):
             raise Hostile(f"row {row[0]} has columns of other types")
         size += LONGEST_ESCAPE * (len(row[3]) + len(row[5]) + len(row[6]))
-        if rows and (size > MOST_BYTES or len(rows) >= MOST_ROWS):
+        parts += (pieces := sum(map(row[6].count, ",[{")))
+        if rows and (size > MOST_BYTES or parts > MOST_PARTS or len(rows) >= MOST_ROWS):
             return rows, True
+        if pieces > MOST_PARTS:
+            raise Hostile(f"row {row[0]} is made of {pieces} pieces")
         rows.append(list(row))
     return rows, False
 

@@ -168,6 +168,17 @@ def sessions_pending(conn: Connection) -> list[SessionId]:
     return [row[0] for row in rows]
 
 
+def sessions_ordered(conn: Connection) -> list[SessionId]:
+    """Sessions whose runner has been given an order of a person's and has not answered it."""
+    rows = conn.execute(
+        "SELECT DISTINCT h.session FROM handovers h JOIN intake i ON i.id = h.message"
+        # The long list names the index; the history must not be searched.
+        " WHERE h.state IN ('received', 'held', 'queued', 'running') AND h.state = 'queued'"
+        " AND i.kind IN ('cancel', 'stop')"
+    )
+    return [row[0] for row in rows]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxRow:
     session: SessionId

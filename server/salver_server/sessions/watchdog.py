@@ -2,6 +2,7 @@
 
 import logging
 
+from salver_server.ids import SessionId
 from salver_server.sessions import store
 from salver_server.sessions.house import House
 from salver_server.sessions.inbox import Inbox
@@ -14,8 +15,12 @@ LONGEST_STEP = 5.0
 """Seconds between two rounds at most; they only look at memory unless something is overdue."""
 PRESSURE = 10.0
 """Seconds from one step against a turn without progress to the next, at most."""
-HAND_OVER_FAILURES = 12
-"""Failed hand-overs in a row after which the sandbox that holds the lock is ended: about 30 s."""
+HELD_UP = 15.0
+"""Seconds for which a sandbox may keep inbound.db locked before it is ended."""
+OBEDIENCE = 10.0
+"""Seconds that a runner has for an order of a person's; it needs less than one."""
+FAREWELL = 10.0
+"""Seconds that a runner with nothing to do has for leaving when it was asked to."""
 
 
 class Watchdog:
@@ -23,6 +28,7 @@ class Watchdog:
         self._house = house
         self._keeper = keeper
         self._inbox = inbox
+        self._since: dict[tuple[SessionId, int, str], float] = {}
 
     async def run(self) -> None:
         """Look at every live session again and again; runs until cancelled."""
@@ -30,19 +36,38 @@ class Watchdog:
         step = min(LONGEST_STEP, settings.idle / 4, settings.stall / 4)
         while True:
             await self._house.clock.sleep(step)
-            for live in self._keeper.all_live():
-                await self._judge(live)
+            alive = self._keeper.all_live()
+            ordered = await self._house.database.read(store.sessions_ordered) if alive else []
+            for live in alive:
+                await self._judge(live, ordered=live.session.id in ordered)
+            there = {(live.session.id, live.generation) for live in alive}
+            self._since = {key: at for key, at in self._since.items() if key[:2] in there}
 
-    async def _judge(self, live: Live) -> None:
+    async def _judge(self, live: Live, *, ordered: bool) -> None:
         session, now = live.session.id, self._house.clock.elapsed()
         if live.verdict:
             self._keeper.insist(live)
-        elif self._inbox.failures(session) >= HAND_OVER_FAILURES:
-            self._keeper.end(live, "It kept inbound.db locked.")
+        elif self._lasts(live, "locked", so=self._inbox.failures(session) > 0) >= HELD_UP:
+            self._keeper.end(live, f"It kept inbound.db locked for {HELD_UP:g} s.")
+        elif self._lasts(live, "ordered", so=ordered) >= OBEDIENCE:
+            self._keeper.end(live, f"It obeyed no order for {OBEDIENCE:g} s.")
+        elif (
+            self._lasts(live, "leaving", so=live.retiring and not await self._owes(live))
+            >= FAREWELL
+        ):
+            self._keeper.end(live, "It did not leave when it was asked to.", blameless=True)
         elif now >= live.patient_until and await self._owes(live):
             self._press(live)
         elif now - live.used >= self._house.settings.idle and not await self._owes(live):
             self._keeper.retire(live)
+
+    def _lasts(self, live: Live, what: str, *, so: bool) -> float:
+        """For how many seconds this has been so, as far as was looked."""
+        key, now = (live.session.id, live.generation, what), self._house.clock.elapsed()
+        if not so:
+            self._since.pop(key, None)
+            return 0.0
+        return now - self._since.setdefault(key, now)
 
     async def _owes(self, live: Live) -> bool:
         session = live.session.id

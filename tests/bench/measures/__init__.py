@@ -1,1 +1,1 @@
-"""What is measured, one file each, in the order of their names."""
+"""What is measured, one file each."""

@@ -19,7 +19,6 @@ SETTLE = 3.0
 
 
 async def live(yard: Yard, pace: Pace) -> AsyncIterator[Finding]:
-    seconds = pace.often(20, 120)
     yield Finding(
         what="memory of a runner before its first turn",
         unit="MB",
@@ -28,34 +27,15 @@ async def live(yard: Yard, pace: Pace) -> AsyncIterator[Finding]:
         note="alone on this machine, so that nothing is shared with others of its kind",
     )
     async with yard.house(most_sandboxes=LIVE + 10) as house:
-        await sleep(SETTLE)
-        idle = use.memory(use.core(house.pid))
-        cpu = await use.cpu(use.core(house.pid), seconds)
-        yield Finding(what="memory, no session", unit="MB", values=[idle], goal=Goal(median=90))
-        yield Finding(what="CPU, no session", unit="%", values=[cpu], goal=Goal(median=0.2))
+        async for finding in without_sessions(house, pace):
+            yield finding
         few = await round_trips(house, pace.often(50, 300))
-        await wake_all(house)
+        await stop_and_go_on(house)
         await sleep(SETTLE)
-        full = use.memory(use.core(house.pid))
-        runners = use.sandboxes(house.pid)
-        cpu = await use.cpu(use.core(house.pid), seconds)
-        yield Finding(
-            what=f"memory that {LIVE} live sessions add",
-            unit="MB",
-            values=[full - idle],
-            goal=Goal(median=15),
-            note=f"{full:.0f} MB in all with the readers",
-        )
-        yield Finding(what=f"CPU, {LIVE} live", unit="%", values=[cpu], goal=Goal(median=0.2))
-        yield Finding(
-            what=f"memory of an idle sandbox, one of {LIVE}",
-            unit="MB",
-            values=[use.memory(family) for family in runners],
-            note="its runner after one turn, with what the runtime put around it",
-        )
-        everyone = [pid for family in runners for pid in family]
-        cpu = await use.cpu(everyone, seconds) / len(runners)
-        yield Finding(what="CPU of one idle sandbox", unit="%", values=[cpu])
+        used = use.memory(use.core(house.pid))
+        await wake_all(house)
+        async for finding in with_many(house, pace, used):
+            yield finding
         yield Finding(
             what=f"warm round trip, {LIVE} live",
             unit="ms",
@@ -66,9 +46,46 @@ async def live(yard: Yard, pace: Pace) -> AsyncIterator[Finding]:
         yield Finding(
             what=f"stop everything, {LIVE} live",
             unit="ms",
-            values=[await stop(house)],
+            values=[await stop_and_go_on(house)],
             goal=Goal(median=2000),
         )
+
+
+async def without_sessions(house: House, pace: Pace) -> AsyncIterator[Finding]:
+    await sleep(SETTLE)
+    core = use.core(house.pid)
+    memory = use.memory(core)
+    yield Finding(what="memory, fresh", unit="MB", values=[memory], goal=Goal(median=90))
+    cpu = await use.cpu(core, seconds=pace.often(20, 120))
+    yield Finding(what="CPU, no session", unit="%", values=cpu, goal=Goal(median=0.2))
+
+
+async def with_many(house: House, pace: Pace, used: float) -> AsyncIterator[Finding]:
+    await sleep(SETTLE)
+    core, sandboxes = use.core(house.pid), use.sandboxes(house.pid)
+    memory = use.memory(core)
+    yield Finding(
+        what=f"memory that {LIVE} live sessions add",
+        unit="MB",
+        values=[memory - used],
+        goal=Goal(median=15),
+        note=f"to the {used:.0f} MB of a server and its readers that have worked and rest",
+    )
+    yield Finding(
+        what=f"memory of an idle sandbox, one of {LIVE}",
+        unit="MB",
+        values=[use.memory(family) for family in sandboxes],
+        note="its runner after one turn, with what the runtime put around it",
+    )
+    everyone = [pid for family in sandboxes for pid in family]
+    mine, theirs = await use.cpu(core, everyone, seconds=pace.often(30, 120))
+    yield Finding(
+        what=f"CPU, {LIVE} live",
+        unit="%",
+        values=[mine],
+        goal=Goal(median=0.2),
+        note=f"the {LIVE} runners together take {theirs:.2g} % more",
+    )
 
 
 async def wake_all(house: House) -> None:
@@ -83,11 +100,14 @@ async def wake_all(house: House) -> None:
             tasks.create_task(one(), name=f"bench.wake({number})")
 
 
-async def stop(house: House) -> float:
+async def stop_and_go_on(house: House) -> float:
+    """Milliseconds until every sandbox was gone."""
     async with house.talk() as talk:
         began = time.perf_counter()
         await talk.ask("POST", "/stop")
-        return (time.perf_counter() - began) * 1000
+        milliseconds = (time.perf_counter() - began) * 1000
+        await talk.ask("POST", "/resume")
+    return milliseconds
 
 
-MEASURE = Measure(title="idle cost, and many live sessions", run=live)
+MEASURE = Measure(place=6, title="idle cost, and many live sessions", run=live)

@@ -4,7 +4,7 @@ import time
 from asyncio import TaskGroup
 from collections.abc import AsyncIterator
 
-from tests.bench import floors
+from tests.bench import floors, use
 from tests.bench.finding import Finding, Goal, Measure, Pace
 from tests.bench.house import House, Yard
 
@@ -23,6 +23,9 @@ async def throughput(yard: Yard, pace: Pace) -> AsyncIterator[Finding]:
                 for number in range(SESSIONS)
             ]
         sessions = [it.result() for it in waking]
+        core = use.core(house.pid)
+        runners = [pid for family in use.sandboxes(house.pid) for pid in family]
+        worked = [use.worked(core), use.worked(runners)]
         began = time.perf_counter()
         async with TaskGroup() as tasks:
             talking = [
@@ -31,6 +34,7 @@ async def throughput(yard: Yard, pace: Pace) -> AsyncIterator[Finding]:
             ]
         lasted = time.perf_counter() - began
         trips = [trip for it in talking for trip in it.result()]
+        mine, theirs = use.worked(core) - worked[0], use.worked(runners) - worked[1]
     yield Finding(
         what=f"messages over {SESSIONS} sessions",
         unit="/s",
@@ -40,6 +44,12 @@ async def throughput(yard: Yard, pace: Pace) -> AsyncIterator[Finding]:
         note=f"floor: the disk's {commits:,.0f} commits/s into 3 files, {COMMITS} of them a message",
     )
     yield Finding(what="each of these round trips", unit="ms", values=trips)
+    yield Finding(
+        what="processor time of one message",
+        unit="ms",
+        values=[(mine + theirs) / len(trips) * 1000],
+        note=f"the server's part of it is {mine / len(trips) * 1000:.2g} ms, the rest its runner's",
+    )
 
 
 async def wake(house: House) -> str:
@@ -55,4 +65,4 @@ async def chatter(house: House, session: str, until: float) -> list[float]:
     return trips
 
 
-MEASURE = Measure(title="sustained messages over many sessions", run=throughput)
+MEASURE = Measure(place=5, title="sustained messages over many sessions", run=throughput)

@@ -45,3 +45,12 @@ async def test_a_chat_keeps_what_it_was_made_with(desk: Desk) -> None:
     assert found == store.Chat(
         id=id_, channel=ChannelName("fake"), address="family", title="family", is_group=True
     )
+
+
+async def test_only_an_agent_s_own_chat_is_on_this_computer(desk: Desk) -> None:
+    here, there = await desk.agent("ada"), await desk.chat("family", SALVER)
+    found = [
+        await desk.database.read(lambda conn, chat=chat: book.is_local(conn, chat))
+        for chat in (here, there, None)
+    ]
+    assert found == [True, False, False]

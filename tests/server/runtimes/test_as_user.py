@@ -56,6 +56,7 @@ def test_all_holds_for_an_ordinary_user_too(copy: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=240,
     )
     passed = re.search(r"(\d+) passed", done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr

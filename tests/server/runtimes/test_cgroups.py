@@ -1,9 +1,11 @@
 """Where groups may be made, and what is written into them; the kernel's part is a folder here."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from salver_server.clock import SystemClock
 from salver_server.ids import InstallId, SessionId
 from salver_server.runtimes.process import cgroups
 from salver_server.runtimes.process.cgroups import NOWHERE, Places
@@ -88,7 +90,7 @@ def test_version_2_is_told_its_limits(tmp_path: Path) -> None:
     assert contents(tmp_path / NAME) == {
         "memory.max": "1000",
         "memory.swap.max": "0",
-        "pids.max": "20",
+        "pids.max": "21",
         "cgroup.procs": "77",
     }
 
@@ -104,13 +106,13 @@ def test_version_1_is_told_its_limits(tmp_path: Path) -> None:
         "memory.memsw.limit_in_bytes": "1000",
         "cgroup.procs": "77",
     }
-    assert contents(tmp_path / "pids" / NAME) == {"pids.max": "20", "cgroup.procs": "77"}
+    assert contents(tmp_path / "pids" / NAME) == {"pids.max": "21", "cgroup.procs": "77"}
 
 
 def test_a_kernel_that_does_not_count_swap_will_do(tmp_path: Path) -> None:
     make_ready(tmp_path, "memory.max", "pids.max")
     cgroups.make(Places(version=2, memory=tmp_path, processes=tmp_path), LABEL)
-    assert contents(tmp_path / NAME) == {"memory.max": "1000", "pids.max": "20"}
+    assert contents(tmp_path / NAME) == {"memory.max": "1000", "pids.max": "21"}
 
 
 def test_a_kernel_that_refuses_leaves_no_group(tmp_path: Path) -> None:
@@ -125,7 +127,7 @@ def test_what_is_used_leaves_out_what_the_kernel_only_remembers(tmp_path: Path) 
         "memory.current": "900\n",
         "memory.stat": "anon 500\ninactive_file 300\nactive_file 100\n",
         "memory.events": "low 0\nmax 7\noom 2\noom_kill 1\n",
-        "pids.current": "4\n",
+        "pids.current": "5\n",
     }.items():
         (tmp_path / NAME / file).write_text(text, encoding="ascii")
     group = cgroups.named(Places(version=2, memory=tmp_path, processes=tmp_path), LABEL)
@@ -139,16 +141,16 @@ def test_without_groups_nothing_is_known() -> None:
     group.remove()
 
 
-def test_a_sweep_takes_this_installs_empty_groups_alone(tmp_path: Path) -> None:
+def test_a_sweep_takes_old_groups_that_are_empty(tmp_path: Path) -> None:
     for name in ("salver:house:s-1:1", "salver:house-2:s-1:1", "salver:house:s-2:1", "other"):
         (tmp_path / name).mkdir()
     (tmp_path / "salver:house:s-2:1" / "live").touch()
-    cgroups.sweep(Places(version=1, memory=tmp_path, processes=None), LABEL.install)
-    assert {folder.name for folder in tmp_path.iterdir()} == {
-        "salver:house-2:s-1:1",
-        "salver:house:s-2:1",
-        "other",
-    }
+    places = Places(version=1, memory=tmp_path, processes=None)
+    made = SystemClock().now()
+    cgroups.sweep(places, made + timedelta(seconds=50))
+    assert len([*tmp_path.iterdir()]) == 4
+    cgroups.sweep(places, made + timedelta(seconds=70))
+    assert {folder.name for folder in tmp_path.iterdir()} == {"salver:house:s-2:1", "other"}
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -10,13 +10,13 @@ import pytest
 from salver_server.ids import InstallId, SessionId
 from salver_server.runtimes import MIB, Identity, Launch, Limits
 from salver_server.runtimes.process import marks
-from salver_server.runtimes.process.command import Handed, Machine, arguments, made_up
+from salver_server.runtimes.process.command import Handed, Machine, command, made_up
 from salver_server.runtimes.process.limits import Plan
 
 USER = Machine(
     bwrap=Path("/usr/bin/bwrap"),
-    python=Path("/root/.pyenv/versions/3.11.7/bin/python3.11"),
-    trees=(Path("/root/.pyenv/versions/3.11.7"),),
+    python=Path("/home/me/.pyenv/versions/3.11.7/bin/python3.11"),
+    trees=(Path("/home/me/.pyenv/versions/3.11.7"),),
     links={"bin": "usr/bin", "lib": "usr/lib"},
     folders=["lib32"],
     etc=["ssl", "pki/tls/certs"],
@@ -46,7 +46,8 @@ LAUNCH = Launch(
 
 
 def argv(machine: Machine = USER, plan: Plan = WE_HOLD, launch: Launch = LAUNCH) -> list[str]:
-    return arguments(machine, plan, launch, HANDED)
+    told = command(machine, plan, launch, HANDED)
+    return [*told.options, *told.program]
 
 
 def told(words: Sequence[str], option: str, count: int) -> set[tuple[str, ...]]:
@@ -92,7 +93,7 @@ def test_every_folder_has_its_place_and_its_rights() -> None:
         ("/data/packs/abc", "/salver/packs/pydantic-ai"),
         ("/usr", "/usr"),
         ("/lib32", "/lib32"),
-        ("/root/.pyenv/versions/3.11.7", "/root/.pyenv/versions/3.11.7"),
+        ("/home/me/.pyenv/versions/3.11.7", "/home/me/.pyenv/versions/3.11.7"),
     } <= told(words, "--ro-bind", 2)
     assert told(words, "--bind", 2) == {
         ("/data/s-1/out", "/salver/out"),
@@ -106,9 +107,14 @@ def test_every_folder_has_its_place_and_its_rights() -> None:
 def test_what_lies_above_a_place_is_made_open_to_all_before_it() -> None:
     words = argv()
     made = [place for (place,) in told(words, "--dir", 1)]
-    assert {"/etc", "/etc/pki", "/etc/pki/tls", "/root/.pyenv", "/salver", "/salver/packs"} <= set(
-        made
-    )
+    assert {
+        "/etc",
+        "/etc/pki",
+        "/etc/pki/tls",
+        "/home/me/.pyenv",
+        "/salver",
+        "/salver/packs",
+    } <= set(made)
     assert words.index("/salver/packs") < words.index("/salver/packs/pydantic-ai")
 
 
@@ -123,6 +129,10 @@ def test_the_environment_is_the_launches_and_little_else() -> None:
     assert environment["COLOUR"] == "blue"
     assert environment["HOME"] == "/salver/home"
     assert set(environment) == {"COLOUR", "HOME", "LANG", "PATH", "TMPDIR", "USER"}
+
+
+def test_a_command_line_shows_no_environment_to_others() -> None:
+    assert "blue" not in " ".join(command(USER, WE_HOLD, LAUNCH, HANDED).program)
 
 
 def test_what_the_kernel_holds_for_all_is_not_asked_of_each() -> None:
@@ -152,7 +162,8 @@ def test_the_runner_is_the_servers_python_without_its_packages(task: str) -> Non
 
 
 def test_a_processor_without_a_filter_gets_none() -> None:
-    assert "--seccomp" not in arguments(USER, WE_HOLD, LAUNCH, replace(HANDED, filter=None))
+    none = command(USER, WE_HOLD, LAUNCH, replace(HANDED, filter=None))
+    assert "--seccomp" not in none.options
     assert ("--seccomp", "6") in pairwise(argv())
 
 

@@ -1,6 +1,7 @@
 """The filter of system calls: what it refuses, and what ordinary programs go on doing."""
 
 import errno
+import os
 import platform
 import struct
 from collections.abc import AsyncIterator
@@ -125,6 +126,18 @@ async def test_ordinary_programs_notice_nothing(runtime: Runtime, yard: Yard) ->
     launch = yard.launch(PROGRAMS)
     await runtime.start(launch)
     assert await report(launch) == {"done": True}
+
+
+@pytest.mark.sandbox
+@pytest.mark.skipif(os.geteuid() == 0, reason="bubblewrap forbids it where it made one itself")
+async def test_a_users_sandbox_makes_no_user_namespaces_even_without_it(
+    unfiltered: Runtime, yard: Yard
+) -> None:
+    launch = yard.launch(
+        "import subprocess; report(code=subprocess.run(['unshare', '--user', 'true']).returncode)"
+    )
+    await unfiltered.start(launch)
+    assert (await report(launch))["code"] != 0
 
 
 CALLS = """

@@ -57,7 +57,7 @@ def test_who_does_nothing_is_looked_at_ever_more_rarely(tmp_path: Path) -> None:
     for now in range(10):
         assert not it.seen(5, float(now))
         pauses.append(it.due - now)
-    assert pauses == [2, 4, 8, 16, 32, SLOWEST, SLOWEST, SLOWEST, SLOWEST, SLOWEST]
+    assert pauses == [2, 4, 8, 16, 32, 64, SLOWEST, SLOWEST, SLOWEST, SLOWEST]
     assert it.seen(50, 100.0)
     assert it.due == 100.0 + TICK
 

@@ -10,14 +10,18 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from salver_server.ids import InstallId
 from salver_server.runtimes.process.marks import Label
 
 Version = Literal[1, 2]
 
+PREFIX = "salver:"
+OUTER = 1
+"""Bubblewrap's own process outside of the sandbox is in its group as well."""
+YOUNG = 60.0
 LEAVING = 0.5
 """Seconds until a group is empty; the kernel lets go of the dead a little later than it says."""
 
@@ -69,11 +73,12 @@ class Group:
         return None if used is None else used - (_field(self.memory / file, cached) or 0)
 
     def processes_used(self) -> int | None:
-        return _number(self.processes / "pids.current") if self.processes else None
+        counted = _number(self.processes / "pids.current") if self.processes else None
+        return counted and max(counted - OUTER, 0)
 
-    def remove(self) -> None:
-        """After the sandbox's death; what can't be removed yet is swept later."""
-        patience = time.monotonic() + LEAVING
+    def remove(self, *, within: float = LEAVING) -> None:
+        """After the sandbox's death; what can't be removed in that time is swept later."""
+        patience = time.monotonic() + within
         for folder in self.folders():
             while not _removed(folder) and time.monotonic() < patience:
                 time.sleep(0.01)
@@ -89,7 +94,7 @@ def make(places: Places, label: Label) -> Group:
         for folder in group.folders():
             folder.mkdir(exist_ok=True)
         if group.processes:
-            _set(group.processes / "pids.max", label.processes)
+            _set(group.processes / "pids.max", label.processes + OUTER)
         if group.memory:
             _limit_memory(group.memory, label.memory, version=group.version)
     except OSError:
@@ -100,7 +105,7 @@ def make(places: Places, label: Label) -> Group:
 
 def named(places: Places, label: Label) -> Group:
     """The group that the label's sandbox has if it was made here."""
-    name = ":".join((_prefix(label.install), _plain(label.session), str(label.generation)))
+    name = f"{PREFIX}{_plain(label.install)}:{_plain(label.session)}:{label.generation}"
     return Group(
         version=places.version,
         memory=places.memory and places.memory / name,
@@ -108,11 +113,16 @@ def named(places: Places, label: Label) -> Group:
     )
 
 
-def sweep(places: Places, install: InstallId) -> None:
-    """Remove what sandboxes that ended while nobody watched have left; live groups can't be removed."""
+def sweep(places: Places, now: datetime) -> None:
+    """Remove what sandboxes that ended while nobody watched have left, of any install.
+
+    A group with a process in it can't be removed; one that's empty but young may yet get its first.
+    """
     for place in places.folders():
-        for folder in place.glob(f"{_prefix(install)}:*"):
-            _removed(folder)
+        for folder in place.glob(f"{PREFIX}*"):
+            with suppress(FileNotFoundError):
+                if now.timestamp() - folder.stat().st_mtime > YOUNG:
+                    _removed(folder)
 
 
 def find(own: str, mounts: str) -> Places:
@@ -178,10 +188,6 @@ def _set(file: Path, value: int) -> None:
     # Opened without O_CREAT: a file that the kernel doesn't offer must not come to be.
     with file.open("r+b", buffering=0) as opened:
         opened.write(str(value).encode())
-
-
-def _prefix(install: InstallId) -> str:
-    return f"salver:{_plain(install)}"
 
 
 def _plain(text: str) -> str:

@@ -18,6 +18,8 @@ USER = "agent"
 SMALL = 8 * 1024 * 1024
 """Bytes of /run, where only sockets and pid files belong."""
 
+PRLIMIT, SETPRIV = "/usr/bin/prlimit", "/usr/bin/setpriv"
+
 READY, GO = b"ready\n", b"go\n"
 NOT_LET_GO = 78
 FIRST_TO_GO = 500
@@ -84,30 +86,40 @@ class Handed:
     """Path inside to a descriptor with its text."""
 
 
-def arguments(machine: Machine, plan: Plan, launch: Launch, handed: Handed) -> list[str]:
-    """The whole command that starts a sandbox with the launch's runner in it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    options: Sequence[str]
+    """For bubblewrap alone: on a command line, anyone on this machine could read them."""
+    program: Sequence[str]
+    """What it runs inside; carries the label."""
+
+
+def command(machine: Machine, plan: Plan, launch: Launch, handed: Handed) -> Command:
+    """What starts a sandbox with the launch's runner in it."""
     runner = [str(machine.python), "-I", "-S", "-c", BOOT, launch.task]
     return around(machine, plan, launch, handed, program=runner)
 
 
 def around(
     machine: Machine, plan: Plan, launch: Launch, handed: Handed, *, program: Sequence[str]
-) -> list[str]:
-    return [
-        str(machine.bwrap),
-        *_alone(machine, handed),
-        *_environment(launch.environment),
-        *_system(machine, handed.files),
-        *_memory(launch.limits.tmp),
-        *_folders(machine, launch),
-        # Its own mounts are done; what's left writable is named above.
-        *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"),
-        "--",
-        *_as_somebody(machine),
-        *_limited(for_each_process(launch.limits, plan, hard=machine.hard)),
-        *("/bin/sh", "-c", GATE, marks.written(marks.label(launch))),
-        *program,
-    ]
+) -> Command:
+    return Command(
+        options=[
+            *_alone(machine, handed),
+            *_environment(launch.environment),
+            *_system(machine, handed.files),
+            *_memory(launch.limits.tmp),
+            *_folders(machine, launch),
+            # All mounts are made; what stays writable is named above.
+            *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"),
+        ],
+        program=[
+            *_as_somebody(machine),
+            *_limited(for_each_process(launch.limits, plan, hard=machine.hard)),
+            *("/bin/sh", "-c", GATE, marks.written(marks.label(launch))),
+            *program,
+        ],
+    )
 
 
 def made_up(machine: Machine) -> dict[str, str]:
@@ -144,7 +156,7 @@ def _environment(extra: Mapping[str, str]) -> list[str]:
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": "/salver/home",
         "LANG": "C.UTF-8",
-        "TMPDIR": "/tmp",  # noqa: S108  the sandbox's own
+        "TMPDIR": "/tmp",  # noqa: S108  the sandbox has its own
         "USER": USER,
     }
     argv = ["--clearenv"]
@@ -170,7 +182,7 @@ def _system(machine: Machine, files: Mapping[str, int]) -> list[str]:
 
 def _memory(size: int) -> list[str]:
     argv: list[str] = []
-    for path, most in {"/tmp": size, "/dev/shm": size, "/run": SMALL}.items():  # noqa: S108  inside
+    for path, most in {"/tmp": size, "/dev/shm": size, "/run": SMALL}.items():  # noqa: S108  they lie inside
         argv += ["--perms", "1777", "--size", str(most), "--tmpfs", path]
     return argv
 
@@ -206,7 +218,7 @@ def _as_somebody(machine: Machine) -> list[str]:
         return []
     uid, gid = str(machine.identity.uid), str(machine.identity.gid)
     return [
-        *("/usr/bin/setpriv", "--reuid", uid, "--regid", gid, "--clear-groups"),
+        *(SETPRIV, "--reuid", uid, "--regid", gid, "--clear-groups"),
         *("--bounding-set", "-all", "--inh-caps", "-all", "--ambient-caps", "-all"),
         *("--no-new-privs", "--"),
     ]
@@ -215,4 +227,4 @@ def _as_somebody(machine: Machine) -> list[str]:
 def _limited(most: Mapping[str, int]) -> list[str]:
     # Inside, since not even root may set another user's limits everywhere; and since the kernel
     # compares processes with the count of the innermost user namespace.
-    return ["/usr/bin/prlimit", *(f"--{name}={value}" for name, value in most.items()), "--"]
+    return [PRLIMIT, *(f"--{name}={value}" for name, value in most.items()), "--"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from salver_server.runtimes import Identity, Site
-from salver_server.runtimes.process.command import ETC, TOP, Machine
+from salver_server.runtimes.process.command import ETC, PRLIMIT, SETPRIV, TOP, Machine
 from salver_server.runtimes.process.limits import hard
 from salver_server.runtimes.process.trouble import Refused
 
@@ -29,6 +29,9 @@ def here(site: Site) -> Machine:
             "Sandboxes would run as root.",
             "Choose an ordinary user for them, or run Salver as one.",
         )
+    for tool in (PRLIMIT, SETPRIV) if by_root else (PRLIMIT,):
+        if not Path(tool).exists():
+            raise Refused(f"{tool} is missing.", "Install the package util-linux.")
     python = interpreter()
     tops = {name: Path("/", name) for name in TOP}
     return Machine(

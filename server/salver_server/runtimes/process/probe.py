@@ -62,7 +62,7 @@ def _try(site: Site, means: Means, machine: Machine) -> None:
             log=place / "log",
         )
         trial = [str(machine.python), "-I", "-S", "-c", TRIAL]
-        spawned = spawn(means, machine, launch, command=partial(around, program=trial))
+        spawned = spawn(means, machine, launch, commander=partial(around, program=trial))
         spawned.let_go()
         ended = spawned.outer.is_dead(within=PATIENCE)
         code = spawned.outer.code() if ended else None

@@ -94,7 +94,7 @@ def below(root: int, table: Mapping[int, Process]) -> list[Process]:
 
 
 def pids() -> Iterator[int]:
-    return (int(name) for name in os.listdir(PROC) if name.isdigit())  # noqa: PTH208  as above
+    return (int(name) for name in os.listdir(PROC) if name.isdigit())  # noqa: PTH208  three times as fast here, too
 
 
 def memory(family: Sequence[Process], *, most: int = 0) -> int:
@@ -104,6 +104,14 @@ def memory(family: Sequence[Process], *, most: int = 0) -> int:
     """
     rough = sum(one.resident for one in family)
     return rough if rough <= most else sum(map(_proportional, family))
+
+
+def prints_to(pid: int, file: Path) -> bool:
+    """Whether the process has this very file as its standard output."""
+    try:
+        return (PROC / str(pid) / "fd/1").samefile(file)
+    except OSError:
+        return False
 
 
 def _proportional(one: Process) -> int:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from salver_server.clock import SystemClock
 from salver_server.errors import Broken
 from salver_server.runtimes import Launch, Mark, Probe, Sandbox, Site
 from salver_server.runtimes.process import marks, procfs, seccomp
@@ -27,8 +28,7 @@ Made = TypeVar("Made")
 @asynccontextmanager
 async def opened(site: Site, *, cgroups: bool, filtered: bool) -> AsyncGenerator["ProcessRuntime"]:
     means = await asyncio.to_thread(_means, cgroups=cgroups, filtered=filtered)
-    # Before anything starts: a new sandbox's group is empty too, for a moment.
-    await asyncio.to_thread(sweep, means.places, site.install)
+    await asyncio.to_thread(sweep, means.places, SystemClock().now())
     async with TaskGroup() as tasks:
         runtime = ProcessRuntime(site, means, tasks)
         try:

@@ -61,8 +61,8 @@ class ProcessSandbox:
         try:
             await readable(self._init.pidfd)
             code = await self._code(farewell)
-            overran = await asyncio.to_thread(self._group.overruns)
-            self._exit.set_result(self._end(code, overran=overran > 0))
+            overran = await asyncio.to_thread(self._overran)
+            self._exit.set_result(self._end(code, overran=overran))
             await asyncio.to_thread(self._group.remove)
         finally:
             farewell.cancel()
@@ -91,6 +91,12 @@ class ProcessSandbox:
         if code is None or code < 0:
             return None  # stopped itself, so it tells nothing of the runner
         return code if code <= SIGNALLED else SIGNALLED - code
+
+    def _overran(self) -> bool:
+        overran = self._group.overruns() > 0
+        # Mostly it goes at once; who waits for the end need not wait for this.
+        self._group.remove(within=0)
+        return overran
 
     def _end(self, code: int | None, *, overran: bool) -> Exit:
         if self._verdict:

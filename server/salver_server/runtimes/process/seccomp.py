@@ -19,6 +19,8 @@ NEW_NAMESPACE = 0x7E020000
 NEW_TIME_NAMESPACE = 0x80
 FAKED_INPUT = (0x5412, 0x541C)
 """TIOCSTI and TIOCLINUX: they type into a terminal."""
+LEASE = 1024
+"""F_SETLEASE: whoever opens a leased file waits for its holder, and the server opens files that a sandbox owns."""
 FAMILIES = (1, 2, 10, 16)
 """AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK: what programs ask for even without a network."""
 
@@ -77,6 +79,7 @@ class Machine:
     clone3: int
     unshare: int
     ioctl: int
+    fcntl: int
     socket: int
     foreign: int | None
     """Numbers from here on belong to another way of calling the same kernel."""
@@ -90,6 +93,7 @@ MACHINES = {
         clone3=435,
         unshare=272,
         ioctl=16,
+        fcntl=72,
         socket=41,
         foreign=0x40000000,  # x32
     ),
@@ -100,6 +104,7 @@ MACHINES = {
         clone3=435,
         unshare=97,
         ioctl=29,
+        fcntl=25,
         socket=198,
         foreign=None,
     ),
@@ -136,6 +141,11 @@ def _steps(machine: Machine) -> list[tuple[int, int, int, int]]:
         (JUMP_EQUAL, 0, 4, machine.unshare),
         (LOAD, 0, 0, FIRST_ARGUMENT),
         (JUMP_BIT, 0, 1, NEW_NAMESPACE | NEW_TIME_NAMESPACE),
+        _refusal(errno.EPERM),
+        allowed,
+        (JUMP_EQUAL, 0, 4, machine.fcntl),
+        (LOAD, 0, 0, SECOND_ARGUMENT),
+        (JUMP_EQUAL, 0, 1, LEASE),
         _refusal(errno.EPERM),
         allowed,
         (JUMP_EQUAL, 0, 2 + 2 * len(FAKED_INPUT), machine.ioctl),

@@ -18,7 +18,15 @@ from salver_server.errors import Transient
 from salver_server.runtimes import Launch
 from salver_server.runtimes.process import cgroups, logs, marks, procfs, trouble
 from salver_server.runtimes.process.cgroups import Group, Places
-from salver_server.runtimes.process.command import GO, READY, Handed, Machine, arguments, made_up
+from salver_server.runtimes.process.command import (
+    GO,
+    READY,
+    Command,
+    Handed,
+    Machine,
+    command,
+    made_up,
+)
 from salver_server.runtimes.process.limits import Plan
 from salver_server.runtimes.process.marks import Handle, Label
 
@@ -30,7 +38,7 @@ LAST_WORDS = 1.0
 CREDENTIALS = struct.Struct("3i")
 """What the kernel tells of who speaks: pid, uid, gid, as seen from here."""
 
-Command = Callable[[Machine, Plan, Launch, Handed], Sequence[str]]
+Commander = Callable[[Machine, Plan, Launch, Handed], Command]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +87,7 @@ class Spawned:
 
     def let_go(self) -> None:
         # Who has killed it meanwhile learns so from its end.
-        with self.gate, suppress(BrokenPipeError, ConnectionResetError):
+        with self.gate, suppress(OSError):
             self.gate.send(GO)
 
     def discard(self) -> None:
@@ -91,11 +99,13 @@ class Spawned:
         self.group.remove()
 
 
-def spawn(means: Means, machine: Machine, launch: Launch, command: Command = arguments) -> Spawned:
+def spawn(
+    means: Means, machine: Machine, launch: Launch, commander: Commander = command
+) -> Spawned:
     """Raises `NeedsUser` or `Transient`, and then has left nothing."""
     try:
         with ExitStack() as undo:
-            spawned = _spawn(means, machine, launch, command, undo)
+            spawned = _spawn(means, machine, launch, commander, undo)
             undo.pop_all()
             return spawned
     except OSError as exc:
@@ -103,7 +113,7 @@ def spawn(means: Means, machine: Machine, launch: Launch, command: Command = arg
 
 
 def _spawn(
-    means: Means, machine: Machine, launch: Launch, command: Command, undo: ExitStack
+    means: Means, machine: Machine, launch: Launch, commander: Commander, undo: ExitStack
 ) -> Spawned:
     label = marks.label(launch)
     group = cgroups.make(means.places, label)
@@ -115,15 +125,21 @@ def _spawn(
         passed.enter_context(their_gate)
         gate.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         handed = _handed(means, machine, passed)
+        told = commander(machine, means.plan, launch, handed)
+        options = _filled(b"\0".join(map(os.fsencode, (*told.options, ""))), passed)
         outer, pid = _started(
-            command(machine, means.plan, launch, handed),
+            [str(machine.bwrap), "--args", str(options), "--", *told.program],
             stdin=their_gate.fileno(),
             log=log.fileno(),
-            passed=[*handed.files.values(), *filter(None, [handed.filter])],
+            passed=[options, *handed.files.values(), *filter(None, [handed.filter])],
         )
     undo.callback(_bury, outer, label)
     # Last to be called back, so first to happen: what waits for it to open gives up.
     undo.callback(gate.close)
+    with suppress(ProcessLookupError):
+        # Some ten milliseconds of waiting for the kernel, which bubblewrap needs too; what comes
+        # next to the same group is there at once.
+        group.attach(pid)
     init_pid = _heard(gate)
     one = init_pid and procfs.process(init_pid)
     if not one or one.parent != pid:

@@ -1,7 +1,7 @@
 """Stops sandboxes that pass a limit which no kernel feature holds here: disk always, others at need.
 
 One loop looks at processes and memory, one at folders, for all sandboxes together. A sandbox that
-does nothing is looked at ever more rarely, up to once a minute; when this machine suddenly loses
+does nothing is looked at ever more rarely, up to every two minutes; when this machine suddenly loses
 disk or memory, everyone is looked at.
 """
 
@@ -10,7 +10,8 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -25,12 +26,14 @@ logger = logging.getLogger(__name__)
 
 TICK = 1.0
 """Seconds between two looks at a sandbox that does something."""
-SLOWEST = 60.0
+SLOWEST = 120.0
 """Seconds between two looks at one that doesn't."""
+BRISK, LAZY_TICK = 8.0, 3.0
+"""While all are looked at more rarely than the first, the alarm is looked after as rarely as the second."""
 LEISURE = 10
 """Walking through folders may take one part in so many of the time."""
 
-LOSS = 256 * MIB
+LOSS = 512 * MIB
 """Bytes of memory, or of a disk, that may go before everyone is looked at."""
 CALM = 5.0
 """Seconds between two such alarms: this machine may be busy with other things than sandboxes."""
@@ -51,13 +54,13 @@ class Watch:
     handle: Handle
     plan: Plan
     due: float = 0.0
-    pause: float = TICK
+    pause: float = TICK / 2
     cpu: int = 0
     stirred: bool = True
     """Whether it has done anything since its folders were measured."""
     walk_due: float = 0.0
-    systems: dict[int, Path] = field(default_factory=dict[int, Path])
-    """A folder of it on each file system that it may fill."""
+    settled: bool = False
+    """Whether the alarm knows the file systems that it may fill."""
 
     def seen(self, cpu: int, now: float) -> bool:
         """Take note of the ticks it has used in all; tells whether it did anything meanwhile."""
@@ -82,33 +85,45 @@ Judge = Callable[[Watch, float], Verdict | None]
 class Watchdog:
     def __init__(self, live: Callable[[], Sequence[Watched]]) -> None:
         self._live = live
-        self._someone = asyncio.Event()
+        self._news = asyncio.Event()
+        self._stirring = asyncio.Event()
         self._alarm = Alarm()
 
     def wake(self) -> None:
-        """There's a sandbox to watch."""
-        self._someone.set()
+        """There's one more to watch."""
+        self._news.set()
 
     async def processes(self) -> None:
         while True:
-            live, now = await self._next_tick()
+            await self._pause()
+            live, now = self._live(), asyncio.get_running_loop().time()
             everyone = await asyncio.to_thread(self._alarm.rings, [it.watch for it in live], now)
-            due = [it for it in live if everyone or it.watch.due <= now]
-            await self._hold_to(glance, due, now)
+            await self._hold_to(glance, [it for it in live if everyone or it.watch.due <= now], now)
+            if any(it.watch.stirred for it in live):
+                self._stirring.set()
 
     async def folders(self) -> None:
         while True:
-            live, now = await self._next_tick()
-            due = [it for it in live if it.watch.stirred and it.watch.walk_due <= now]
-            await self._hold_to(walk, due, now)
+            await self._stirring.wait()
+            live, now = self._live(), asyncio.get_running_loop().time()
+            stirred = [it for it in live if it.watch.stirred]
+            if stirred:
+                await self._hold_to(walk, [it for it in stirred if it.watch.walk_due <= now], now)
+                await asyncio.sleep(TICK)
+            else:
+                self._stirring.clear()
 
-    async def _next_tick(self) -> tuple[Sequence[Watched], float]:
-        await self._someone.wait()
-        await asyncio.sleep(TICK)
+    async def _pause(self) -> None:
         live = self._live()
         if not live:
-            self._someone.clear()
-        return live, asyncio.get_running_loop().time()
+            await self._news.wait()
+        elif all(it.watch.pause > BRISK for it in live):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAZY_TICK):
+                    await self._news.wait()
+        else:
+            await asyncio.sleep(TICK)
+        self._news.clear()
 
     async def _hold_to(self, judge: Judge, due: Sequence[Watched], now: float) -> None:
         if not due:
@@ -130,7 +145,9 @@ def glance(watch: Watch, now: float) -> Verdict | None:
     """At what its processes use."""
     label = watch.handle.label
     family = procfs.family(watch.handle.pid)
-    if watch.seen(sum(one.cpu for one in family), now):
+    stirred = watch.seen(sum(one.cpu for one in family), now)
+    # A sandbox can forge its label: its log is only what it really prints to.
+    if stirred and procfs.prints_to(watch.handle.pid, label.log):
         logs.cut(label.log)
     threads = sum(one.threads for one in family)
     if watch.plan.processes == "watchdog" and threads > label.processes:
@@ -166,10 +183,12 @@ class Alarm:
 
     def __init__(self) -> None:
         self._best: dict[str | int, int] = {}
+        self._systems: dict[int, Path] = {}
+        """A folder on each file system that sandboxes may fill."""
         self._quiet_until = 0.0
 
     def rings(self, watches: Sequence[Watch], now: float) -> bool:
-        free = _free(watches)
+        free = self._free(watches)
         best = {what: max(self._best.get(what, 0), left) for what, left in free.items()}
         if now < self._quiet_until or all(best[what] - left < LOSS for what, left in free.items()):
             self._best = best
@@ -178,19 +197,23 @@ class Alarm:
         self._quiet_until = now + CALM
         return True
 
-
-def _free(watches: Sequence[Watch]) -> dict[str | int, int]:
-    """Bytes, by file system and for memory."""
-    free: dict[str | int, int] = {}
-    for watch in watches:
-        watch.systems = watch.systems or _systems(watch.handle.label.folders)
-        for device, folder in watch.systems.items():
-            if device not in free:
+    def _free(self, watches: Sequence[Watch]) -> dict[str | int, int]:
+        """Bytes, by file system and for memory."""
+        for watch in watches:
+            if not watch.settled:
+                watch.settled = True
+                self._systems |= _systems(watch.handle.label.folders)
+        free: dict[str | int, int] = {}
+        for device, folder in [*self._systems.items()]:
+            try:
                 system = os.statvfs(folder)
+            except OSError:
+                del self._systems[device]  # gone, until another sandbox brings it back
+            else:
                 free[device] = system.f_bavail * system.f_frsize
-    if any(watch.plan.memory == "watchdog" for watch in watches):
-        free["memory"] = procfs.available()
-    return free
+        if any(watch.plan.memory == "watchdog" for watch in watches):
+            free["memory"] = procfs.available()
+        return free
 
 
 def _systems(folders: Iterable[Path]) -> dict[int, Path]:

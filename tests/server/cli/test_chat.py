@@ -1,0 +1,206 @@
+import asyncio
+import os
+import pty
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from salver_server.app import Running
+from tests.server.cli.conftest import Rude, Shell, hanging_up, saying, telling
+
+ACCEPTED = {"id": "msg-1", "session": "ses-1", "again": False}
+QUEUED = {"event": "state", "state": "queued", "reason": "", "trouble": ""}
+SENT = {"event": "delivery", "delivery": {"id": "del-1", "kind": "send", "text": "wait"}}
+END = {"event": "end", "state": "delivered", "reason": "", "reply": "hi"}
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that the command line made, none of which took any time."""
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    return slept
+
+
+# With a real server and a real runner
+
+
+@pytest.mark.usefixtures("house")
+async def test_the_reply_is_printed_and_nothing_else(shell: Shell) -> None:
+    assert await shell.ok("chat", "!say hi") == "hi\n"
+
+
+@pytest.mark.usefixtures("house")
+async def test_a_dash_reads_the_message_from_stdin(shell: Shell) -> None:
+    assert await shell.ok("chat", "-", stdin="!say one\n!say two\n") == "one\ntwo\n"
+
+
+@pytest.mark.usefixtures("house")
+async def test_what_is_sent_before_the_end_is_printed_too(shell: Shell) -> None:
+    assert await shell.ok("chat", "!send wait\n!say hi") == "wait\nhi\n"
+
+
+@pytest.mark.usefixtures("house")
+async def test_with_json_each_event_is_a_line_and_the_last_is_the_end(shell: Shell) -> None:
+    done = await shell.run("chat", "--json", "!say hi")
+    assert (done.code, done.err) == (0, "")
+    assert done.lines[-1] == {"event": "end", "state": "delivered", "reason": "", "reply": "hi"}
+    assert {event["event"] for event in done.lines} <= {"state", "text", "tool", "output", "tool-end", "delivery", "end"}  # fmt: skip
+
+
+@pytest.mark.usefixtures("house")
+async def test_a_turn_that_failed_ends_with_its_reason_and_code_1(shell: Shell) -> None:
+    done = await shell.run("chat", "!fail The model is gone.")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "salver: failed: The model is gone.\n"
+
+
+@pytest.mark.usefixtures("house")
+async def test_a_conversation_goes_on_in_the_session_that_is_named(shell: Shell) -> None:
+    await shell.ok("chat", "--new", "!remember blue")
+    (session,) = (await shell.run("sessions", "list", "--json")).json
+    assert await shell.ok("chat", "--session", session["id"], "!recall") == "blue\n"
+    assert await shell.ok("chat", "!recall") == "I remember nothing yet.\n"
+
+
+@pytest.mark.usefixtures("stopped")
+async def test_a_message_that_can_not_be_accepted_is_the_caller_s_mistake(shell: Shell) -> None:
+    for words in (("",), ("--agent", "eve", "hi"), ("--session", "ses-x", "hi")):
+        done = await shell.run("chat", *words)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith("salver: The")
+
+
+async def test_on_a_terminal_the_reply_streams_and_tools_are_shown(
+    house: Running,
+) -> None:
+    here, there = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "salver_server", "chat", "!say one\n!shell echo two\n!say three"),
+        stdout=there,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "SALVER_HOME": str(house.rooms.settings.home)},
+    )
+    os.close(there)
+    _, err = await process.communicate()
+    out = os.read(here, 65536).decode().replace("\r\n", "\n")
+    os.close(here)
+    assert process.returncode == 0, err
+    assert [line for line in out.splitlines() if line] == ["one", "$ echo two", "two", "three"]
+    assert "· shell" in err.decode()
+
+
+# With a server that goes away
+
+
+async def test_a_cut_stream_is_taken_up_again_and_nothing_is_printed_twice(
+    shell: Shell, rude: Rude, slept: list[float]
+) -> None:
+    rude.answers = [
+        saying(ACCEPTED, status=202),
+        telling(QUEUED, SENT, cut=True),
+        telling(QUEUED, SENT, END),
+    ]
+    done = await shell.run("chat", "hello")
+    assert (done.code, done.out) == (0, "wait\nhi\n")
+    assert rude.asked == ["POST /messages", *["GET /messages/msg-1/events"] * 2]
+    assert len(slept) == 2
+
+
+async def test_a_stream_that_ends_without_an_end_is_taken_up_again(
+    shell: Shell, rude: Rude, slept: list[float]
+) -> None:
+    rude.answers = [saying(ACCEPTED, status=202), telling(QUEUED), telling(QUEUED, END)]
+    done = await shell.run("chat", "hello")
+    assert (done.code, done.out, bool(slept)) == (0, "hi\n", True)
+
+
+async def test_a_message_that_was_perhaps_accepted_is_sent_again_under_its_key(
+    shell: Shell, rude: Rude, slept: list[float]
+) -> None:
+    rude.answers = [hanging_up, saying({**ACCEPTED, "again": True}, status=202), telling(END)]
+    done = await shell.run("chat", "hello")
+    assert (done.code, done.out, bool(slept)) == (0, "hi\n", True)
+    assert rude.asked == [*["POST /messages"] * 2, "GET /messages/msg-1/events"]
+    first, second = rude.bodies[:2]
+    assert first == second
+    assert len(first["key"]) >= 32
+
+
+async def test_a_server_that_stays_away_is_given_up_with_code_3(
+    shell: Shell, rude: Rude, slept: list[float]
+) -> None:
+    rude.answers = [saying(ACCEPTED, status=202), *[telling(QUEUED, cut=True)] * 20]
+    done = await shell.run("chat", "hello")
+    assert (done.code, done.out) == (3, "")
+    assert done.err == (
+        "salver: Salver went away. The message is kept and is answered at its next start.\n"
+    )
+    assert slept == sorted(slept)
+
+
+async def test_a_message_that_is_unknown_after_a_restart_is_said(
+    shell: Shell, rude: Rude, slept: list[float]
+) -> None:
+    gone = {"error": {"kind": "Missing", "message": "There is no message 'msg-1'."}}
+    rude.answers = [
+        saying(ACCEPTED, status=202),
+        telling(QUEUED, cut=True),
+        saying(gone, status=404),
+    ]
+    done = await shell.run("chat", "hello")
+    assert (done.code, done.err) == (2, "salver: There is no message 'msg-1'.\n")
+    assert slept
+
+
+# What is shown
+
+
+async def show(shell: Shell, rude: Rude, *events: Any) -> tuple[str, str]:
+    """What is printed of these events, before the end."""
+    rude.answers = [saying(ACCEPTED, status=202), telling(*events, END)]
+    done = await shell.run("chat", "hello")
+    return done.out, done.err
+
+
+async def test_why_it_waits_is_said_once(shell: Shell, rude: Rude) -> None:
+    full, other = ({**QUEUED, "trouble": why} for why in ("The disk is full.", "No model."))
+    _, err = await show(shell, rude, full, full, QUEUED, other)
+    assert err == "salver: it waits: The disk is full.\nsalver: it waits: No model.\n"
+
+
+async def test_off_a_terminal_nothing_but_the_reply_is_printed(shell: Shell, rude: Rude) -> None:
+    events = [{"event": kind, "text": "x"} for kind in ("text", "tool", "output", "tool-end")]
+    assert await show(shell, rude, *events) == ("hi\n", "")
+
+
+@pytest.mark.parametrize("state", ["failed", "stopped", "cancelled"])
+async def test_an_end_without_an_answer_is_a_failure(shell: Shell, rude: Rude, state: str) -> None:
+    end = {"event": "end", "state": state, "reason": "So it goes.", "reply": ""}
+    rude.answers = [saying(ACCEPTED, status=202), telling(end)]
+    done = await shell.run("chat", "hello")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"salver: {state}: So it goes.\n"
+
+
+async def test_with_json_events_are_passed_on_as_they_come(shell: Shell, rude: Rude) -> None:
+    odd = {"event": "news", "text": "話"}
+    rude.answers = [saying(ACCEPTED, status=202), telling(odd, END)]
+    done = await shell.run("chat", "--json", "hello")
+    assert done.lines == [odd, END]
+    assert "話" in done.out
+
+
+async def test_what_the_server_is_asked_is_what_was_typed(shell: Shell, rude: Rude) -> None:
+    rude.answers = [saying(ACCEPTED, status=202), telling(END)]
+    await shell.run("chat", "--agent", "ada", "--new", "hello")
+    body = rude.bodies[0]
+    assert {**body, "key": ""} == {
+        "text": "hello",
+        "agent": "ada",
+        "session": None,
+        "new": True,
+        "key": "",
+    }
