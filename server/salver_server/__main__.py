@@ -22,7 +22,13 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--port", default=0, show_default="a free one", help="TCP port on 127.0.0.1.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default="a free one",
+    help="TCP port on 127.0.0.1.",
+)
 def serve(port: int) -> None:
     """Start the server and stay until it is ended."""
     to_stderr()

@@ -41,8 +41,8 @@ class SystemClock:
 
 def stamp(moment: datetime) -> Stamp:
     """An aware moment as a stamp."""
-    utc = moment.astimezone(UTC)
-    return Stamp(utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc.microsecond // 1000:03d}Z")
+    utc = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+    return Stamp(utc.removesuffix("+00:00") + "Z")
 
 
 def moment(text: str) -> datetime:

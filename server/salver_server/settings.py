@@ -112,7 +112,7 @@ def read_settings() -> Settings:
 
 def places(home: Path) -> Places:
     """The places of the data folder `home`."""
-    home = home.expanduser().absolute()
+    home = home.expanduser().resolve()  # one folder has one address, however it is written
     return Places(home, _socket_folder(home))
 
 

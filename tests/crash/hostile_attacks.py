@@ -13,7 +13,6 @@ import signal
 import socket
 import sqlite3
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -33,18 +32,19 @@ GATEWAY = "/salver/line/gateway"
 HAUNTED = 60.0
 """Seconds that a process stays behind which nobody ends."""
 
-Attack = Callable[..., None]
+Attack = Callable[..., object]
 
 
 def main() -> None:
     name, token, *words = sys.argv[1:]
-    mark = WORK / f".done-{token}"
-    if mark.exists():
+    begun, made = WORK / f".begun-{token}", WORK / f".made-{token}"
+    if begun.exists():
         print("done before")  # noqa: T201 - what the agent's shell call shows
         return
-    mark.touch()
+    begun.touch()
     ATTACKS[name](*words)
-    print("done")  # noqa: T201 - as above
+    made.touch()
+    print("done")  # noqa: T201 what it prints is read by the test
 
 
 # outbound.db becomes something else
@@ -159,6 +159,12 @@ def forged_live_journal(victim: str) -> None:
     _forge(victim)
 
 
+def frozen_journal(victim: str) -> None:
+    """The same, and whoever might roll it back stands still."""
+    _forge(victim)
+    os.kill(_runner(), signal.SIGSTOP)
+
+
 def journal_to_a_pipe() -> None:
     """Rolling it back opens a FIFO, which nobody ever writes to."""
     trap = HOME / "trap"
@@ -171,6 +177,12 @@ def journal_for_ever() -> None:
     """A journal that cannot be taken away: its folder is not writable."""
     _forge("")
     OUT.chmod(0o555)
+
+
+def closed_journal() -> None:
+    """A journal that its owner himself cannot roll back: he has closed the file to himself."""
+    _forge("")
+    OUTBOUND.chmod(0)
     _die()
 
 
@@ -233,17 +245,20 @@ def loud_schema() -> None:
     name = "\x1b[31mCLICK HERE" + "x" * 1_000_000
     _ours_no_more(f'CREATE VIEW "{name}" AS SELECT 1')
     with _lawless() as conn:
-        conn.execute("UPDATE sqlite_schema SET sql = 'CREATE VIEW x AS nonsense (' WHERE type = 'view'")
+        conn.execute(
+            "UPDATE sqlite_schema SET sql = 'CREATE VIEW x AS nonsense (' WHERE type = 'view'"
+        )
 
 
 def huge_schema() -> None:
-    _ours_no_more(
-        *(f"CREATE TABLE t{number} ({_columns(number)})" for number in range(3_000))
-    )
-
-
-def _columns(number: int) -> str:
-    return ", ".join(f"c{number}_{column} TEXT DEFAULT '{'x' * 50}'" for column in range(100))
+    """Tables that take longer to be understood than anyone has patience."""
+    columns = ", ".join(f"c{column} TEXT DEFAULT '{'x' * 50}'" for column in range(1_500))
+    with _lawless() as conn:
+        for number in range(2_000):
+            conn.execute(
+                "INSERT INTO sqlite_schema VALUES ('table', ?1, ?1, 2, 'CREATE TABLE ' || ?1 || ' (' || ?2 || ')')",
+                (f"t{number}", columns),
+            )
 
 
 def row(values: str) -> None:
@@ -261,8 +276,9 @@ def typeless(column: str, expression: str) -> None:
         loose = "CREATE TABLE log (seq INTEGER PRIMARY KEY, turn, attempt, kind, message, at, body)"
         conn.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'log'", (loose,))
     with _lawless() as conn:
-        _insert(conn, None, 1, "tool", None, "{}")
-        conn.execute(f"UPDATE log SET {column} = {expression} WHERE seq = (SELECT max(seq) FROM log)")  # noqa: S608 - an attack
+        _insert(conn, None, 1, "claim", 1, "{}")
+        last = "(SELECT max(seq) FROM log)"
+        conn.execute(f"UPDATE log SET {column} = {expression} WHERE seq = {last}")
         conn.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'log'", (sql,))
 
 
@@ -271,43 +287,47 @@ def large_value() -> None:
         _insert(conn, None, 1, "tool", None, json.dumps({"x": "y" * 17_000_000}))
 
 
-def many_rows() -> None:
+def many_rows(kind: str) -> None:
     with _lawless() as conn:
         for number in range(10_000):
-            _insert(conn, None, 1, "tool", None, json.dumps({"name": "x", "arguments": number}))
+            _insert(conn, None, 1, kind, None, json.dumps({"text": f"{number}"}))
 
 
-def rows_without_end() -> None:
-    """A million rows, and more for as long as it lives."""
-    _haunt(_pour)
+def rows_without_end(what: str) -> None:
+    """As many as it can, for as long as it lives."""
+    _haunt(lambda: _pour(what))
 
 
-def _pour() -> None:
+def _pour(what: str) -> None:
+    kind, times, body = {
+        "small": ("tool", 2_000, "{}"),
+        "large": ("continuation", 1, '{"provider":"demo","messages":["' + "x" * 15_000_000 + '"]}'),
+        "costly": ("continuation", 1, '{"provider":"demo","messages":[' + "{}," * 90_000 + "{}]}"),
+    }[what]
     until = time.monotonic() + HAUNTED
     while time.monotonic() < until:
         with contextlib.suppress(sqlite3.Error), _lawless() as conn:
-            for _ in range(2_000):
-                _insert(conn, None, 1, "tool", None, '{"name":"x","arguments":{}}')
+            for _ in range(times):
+                _insert(conn, None, 1, kind, None, body)
         time.sleep(0.01)
 
 
 def wide_rows() -> None:
     """Each character takes twelve bytes in an answer that spells it out."""
     with _lawless() as conn:
-        for _ in range(12):
-            _insert(conn, None, 1, "tool", None, json.dumps({"x": "😀" * 3_900_000}, ensure_ascii=False))
+        for _ in range(4):
+            _insert(
+                conn, None, 1, "tool", None, json.dumps({"x": "😀" * 3_900_000}, ensure_ascii=False)
+            )
 
 
 def bomb(kind: str) -> None:
     """JSON that is small to write and large to read."""
     body = {
         "deep": '{"text":' + "[" * 100_000 + "]" * 100_000 + "}",
-        "nearly-too-deep": '{"provider":"demo","messages":' + "[" * 950 + "]" * 950 + "}",
         "large-number": '{"text":' + "9" * 5_000_000 + "}",
-        "infinity": '{"provider":"demo","messages":[1e999,-1e999,NaN]}',
         "wide": '{"provider":"demo","messages":[' + "{}," * 4_000_000 + "{}]}",
         "half-a-character": '{"text":"\\ud800"}',
-        "nothing": '{"text":"a\\u0000b"}',
         "no-object": "[]",
     }[kind]
     order = "continuation" if '"messages"' in body else "send"
@@ -321,7 +341,13 @@ def long_reply() -> None:
 
 
 def rows_go_back() -> None:
+    """The runner's next rows get numbers that were read before."""
     _write("DELETE FROM log")
+
+
+def rows_vanish() -> None:
+    _write("DELETE FROM log")
+    _die()
 
 
 # Locks, and processes that stay behind
@@ -335,6 +361,13 @@ def _lock_outbound() -> None:
     with contextlib.closing(sqlite3.connect(OUTBOUND, isolation_level=None)) as conn:
         conn.execute("BEGIN EXCLUSIVE")
         time.sleep(HAUNTED)
+
+
+def frozen_lock() -> None:
+    """The same with a runner that stands still, so that it doesn't stumble over the lock itself."""
+    runner = _runner()
+    exclusive_lock()
+    os.kill(runner, signal.SIGSTOP)
 
 
 def read_transaction() -> None:
@@ -366,7 +399,7 @@ def freeze_when_idle() -> None:
 
 def freeze_and_chatter() -> None:
     """The runner stands still, and somebody else speaks in its place as if there were progress."""
-    generation = json.loads(LAUNCH.read_text())["generation"]
+    generation = json.loads(LAUNCH.read_text(encoding="utf-8"))["generation"]
     runner = _runner()
 
     def chatter() -> None:
@@ -398,8 +431,15 @@ def fork_bomb() -> None:
 
 
 def fork_bomb_that_burns() -> None:
-    fork_bomb()
-    while True:
+    _haunt(_burn)
+
+
+def _burn() -> None:
+    with contextlib.suppress(OSError):
+        while os.fork():
+            pass
+    until = time.monotonic() + HAUNTED
+    while time.monotonic() < until:
         pass
 
 
@@ -414,9 +454,9 @@ def memory_hog_of_many() -> None:
     for _ in range(8):
         if os.fork() == 0:
             hoard = b"x" * 60_000_000
-            time.sleep(HAUNTED)
+            time.sleep(2)
             os._exit(len(hoard) % 2)
-    time.sleep(HAUNTED)
+    time.sleep(2)
 
 
 def forged_label(session: str, generation: str, log: str) -> None:
@@ -432,7 +472,7 @@ def forged_label(session: str, generation: str, log: str) -> None:
         raise ValueError("the forged label is too long")
     # JSON may be followed by blanks.
     forged = forged.ljust(len(label))
-    stat = Path("/proc/1/stat").read_text().rpartition(")")[2].split()
+    stat = Path("/proc/1/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     start, end = int(stat[45]), int(stat[46])
     with Path("/proc/1/mem").open("r+b", buffering=0) as memory:
         memory.seek(start)
@@ -450,7 +490,7 @@ def flood_line(what: str) -> None:
 
 
 def _flood_line(what: str) -> None:
-    generation = json.loads(LAUNCH.read_text())["generation"]
+    generation = json.loads(LAUNCH.read_text(encoding="utf-8"))["generation"]
     hello = _frame(frame="hello", generation=generation, protocol=1)
     piece = {
         "rings": _frame(frame="ring") * 1000,
@@ -462,7 +502,9 @@ def _flood_line(what: str) -> None:
         "deep": b"[" * 100_000 + b"\n",
         "garbage": os.urandom(5000) + b"\n",
         "half": _frame(frame="live", turn=1, kind="text", text="\ud800", seconds=1),
-        "numbers": b'{"frame":"live","turn":1,"kind":"text","text":"","seconds":1' + b"0" * 4000 + b"}\n",
+        "numbers": b'{"frame":"live","turn":1,"kind":"text","text":"","seconds":1'
+        + b"0" * 4000
+        + b"}\n",
         "nothing": b"",
     }[what]
     until = time.monotonic() + HAUNTED
@@ -500,7 +542,7 @@ def flood_gateway(what: str) -> None:
 
 
 def _flood_gateway(what: str) -> None:
-    token = json.loads(LAUNCH.read_text())["token"]
+    token = json.loads(LAUNCH.read_text(encoding="utf-8"))["token"]
     head = (
         f"POST /openai/v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n"
     )
@@ -557,25 +599,40 @@ def fill(place: str) -> None:
 
 
 def fill_with_nothing() -> None:
-    """Empty files, and folders in one another."""
-    deep = WORK
-    for _ in range(300):
-        deep /= "d"
-    _deep_folders()
+    """Empty files: they take no block of the disk, but all the rest."""
     number = 0
     while True:
         number += 1
-        (WORK / f"n{number}").touch()
+        (WORK / f"nothing-{number}").touch()
 
 
-def _deep_folders() -> None:
-    before = os.open(".", os.O_RDONLY)
-    os.chdir(WORK)
+def deep_folders() -> None:
+    """Folders in one another, deeper than anyone can follow by path; and nothing that can be read."""
+    before = Path.cwd()
+    os.chdir(OUT)
     for _ in range(3000):
-        Path("d").mkdir(exist_ok=True)
-        os.chdir("d")
-    os.fchdir(before)
-    os.close(before)
+        Path("deeper").mkdir()
+        os.chdir("deeper")
+    os.chdir(before)
+    garbage()
+
+
+def lock_out() -> None:
+    """Its folders are its own, and it may close them to all."""
+    for folder in (OUT, HOME, WORK):
+        folder.chmod(0)
+
+
+def hoard_watches() -> None:
+    """What the kernel counts for each user, and all sandboxes have the same."""
+    _haunt(_hoard_watches)
+
+
+def _hoard_watches() -> None:
+    libc = ctypes.CDLL(None)
+    while libc.inotify_init1(0) >= 0:
+        pass
+    time.sleep(HAUNTED)
 
 
 # What is not its own
@@ -601,9 +658,11 @@ def _trespasses(paths: Sequence[str]) -> dict[str, Callable[[], object]]:
         "open launch.json to all": lambda: LAUNCH.chmod(0o666),
         "link inbound.db out": lambda: os.link(INBOUND, OUT / "inbound"),
         "write into inbound.db": lambda: _execute(INBOUND, "DELETE FROM messages"),
-        "take the line away": lambda: os.unlink(LINE),
+        "take the line away": lambda: Path(LINE).unlink(),
         "make a socket in line/": lambda: socket.socket(socket.AF_UNIX).bind("/salver/line/x"),
-        "write its own source": lambda: os.open("/salver/source/salver_runner/loop.py", os.O_WRONLY),
+        "write its own source": lambda: os.open(
+            "/salver/source/salver_runner/loop.py", os.O_WRONLY
+        ),
         "become root": lambda: os.setuid(0),
         "write the system": lambda: os.open("/usr/bin/x", os.O_CREAT | os.O_WRONLY),
         "mount": lambda: _called("mount", b"none", b"/tmp", b"tmpfs", 0, None),
@@ -613,15 +672,25 @@ def _trespasses(paths: Sequence[str]) -> dict[str, Callable[[], object]]:
     for path in paths:
         acts[f"read {path}"] = lambda path=path: Path(path).read_bytes()
         acts[f"write {path}"] = lambda path=path: os.open(path, os.O_WRONLY)
-        acts[f"see {path}"] = lambda path=path: os.stat(path)
-        acts[f"reach {path} through init"] = lambda path=path: Path(f"/proc/1/root{path}").read_bytes()
+        acts[f"see {path}"] = lambda path=path: Path(path).stat()
+        acts[f"reach {path} through init"] = lambda path=path: Path(
+            f"/proc/1/root{path}"
+        ).read_bytes()
         acts[f"dial {path}"] = lambda path=path: socket.socket(socket.AF_UNIX).connect(path)
     return acts
 
 
 def plant(*targets: str) -> None:
     """Links of telling names at the host's files, wherever it may write."""
-    names = ("transcript.md", ".failpoint", "AGENT.md", "outbound.db.new", "launch.json", "line", "files")
+    names = (
+        "transcript.md",
+        ".failpoint",
+        "AGENT.md",
+        "outbound.db.new",
+        "launch.json",
+        "line",
+        "files",
+    )
     for place in (HOME, WORK, OUT):
         for name, target in zip(names, (*targets, *targets, *targets, *targets), strict=False):
             with contextlib.suppress(OSError):
@@ -725,7 +794,9 @@ def _forge(super_journal: str) -> None:
     size = OUTBOUND.stat().st_size // page
     original = OUTBOUND.read_bytes()[:page]
     nonce = 12345
-    head = struct.pack(">8sIIIII", b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7", 1, nonce, size, sector, page)
+    head = struct.pack(
+        ">8sIIIII", b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7", 1, nonce, size, sector, page
+    )
     total = nonce
     for offset in range(page - 200, 0, -200):
         total += original[offset]
@@ -767,7 +838,10 @@ def _called(name: str, *arguments: object) -> None:
 ATTACKS: dict[str, Attack] = {
     name.replace("_", "-"): found
     for name, found in list(globals().items())
-    if callable(found) and getattr(found, "__module__", "") == __name__ and name[0] != "_" and name != "main"
+    if callable(found)
+    and getattr(found, "__module__", "") == __name__
+    and name[0] != "_"
+    and name != "main"
 }
 
 if __name__ == "__main__":

@@ -151,4 +151,4 @@ def check(home: House) -> None:
 
 def say_which(number: int, name: str) -> None:
     # Shown by pytest when the test fails: together with the seed it leads back here.
-    print(f"seed {SEED} round {number}: {name}")  # noqa: T201
+    print(f"seed {SEED} round {number}: {name}")  # noqa: T201 pytest shows it with a failure

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from salver_server.clock import SystemClock, moment, stamp
 from tests.fakes.clock import NOON, FakeClock
 
-MOMENTS = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.timezones())
+MOMENTS = st.timedeltas(
+    min_value=timedelta(days=-20_000), max_value=timedelta(days=20_000)
+).flatmap(lambda since: st.timezones().map(lambda zone: (NOON + since).astimezone(zone)))
 
 
 def test_a_stamp_is_in_utc_and_to_the_millisecond() -> None:

@@ -9,9 +9,9 @@ from salver_server.settings import Settings, container, places, read_settings
 
 
 def test_without_any_variable_everything_has_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv("HOME", "/people/ann")
     found = read_settings()
-    assert found == Settings(home=Path("/home/ann/.local/share/salver"))
+    assert found == Settings(home=Path("/people/ann/.local/share/salver"))
     assert (found.runtime, found.most_sandboxes, found.doorbell) == ("process", 8, True)
 
 
@@ -120,6 +120,8 @@ def test_a_folder_is_the_same_however_it_is_written(
     assert places(Path("~/data")) == expected
     assert places(Path("data")) == expected
     assert places(tmp_path / "other" / ".." / "data") == expected
+    (tmp_path / "link").symlink_to("data")
+    assert places(tmp_path / "link") == expected
 
 
 def test_an_address_of_a_socket_is_short_however_deep_the_folder_lies(tmp_path: Path) -> None:

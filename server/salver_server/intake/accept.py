@@ -180,6 +180,10 @@ def _check(message: Inbound) -> None:
     ):
         if not value or len(value) > LONGEST_NAME:
             raise Rejected(f"The message's {name} must have 1 to {LONGEST_NAME} characters.")
+    try:
+        stamp(max(message.sent_at, message.due_at or message.sent_at))
+    except OverflowError as exc:
+        raise Rejected("The message's time is beyond the calendar. Choose an earlier one.") from exc
     for value in (message.text, message.sender, message.key, message.thread or ""):
         try:
             value.encode()

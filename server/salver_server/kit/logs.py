@@ -24,7 +24,8 @@ class Fields(logging.Formatter):
 
 def _shown(value: object) -> str:
     text = str(value)
-    return repr(text) if not text or any(c.isspace() for c in text) else text
+    # What cannot be printed may be a sandbox's: it writes no lines of its own, and moves no cursor.
+    return text if text and text.isprintable() and " " not in text else repr(text)
 
 
 def to_stderr(level: int = logging.INFO) -> None:

@@ -155,7 +155,7 @@ def _opened(expected: os.stat_result) -> bool:
     """Whether SQLite really has the checked file open, whatever the name means by now."""
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names of descriptors, no paths
         try:
-            flags = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115
+            flags = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115 a name of a descriptor, no path
             found = os.fstat(int(name))
         except OSError:
             continue

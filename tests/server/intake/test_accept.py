@@ -1,5 +1,6 @@
 import asyncio
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -162,6 +163,14 @@ async def test_a_message_that_can_not_be_kept_is_refused(desk: Desk, case: Case)
     with pytest.raises(Rejected, match=case.says):
         await desk.intake(replace(message, key=case.key))
     assert (await accepted(desk), desk.told) == ([], [])
+
+
+async def test_a_message_for_the_end_of_all_days_is_refused(desk: Desk) -> None:
+    west = timezone(-timedelta(hours=12))
+    late = replace(desk.message(), due_at=datetime(9999, 12, 31, 23, 59, tzinfo=west))
+    with pytest.raises(Rejected, match="beyond the calendar"):
+        await desk.intake(late)
+    await desk.intake(replace(late, due_at=datetime(9999, 12, 31, 23, 59, tzinfo=UTC)))
 
 
 @pytest.mark.parametrize("text", ["x" * LONGEST_TEXT, "話して 👋", "a\0b", "\u2028a\r\n"])

@@ -15,8 +15,8 @@ from salver_server.runtimes.process.limits import Plan
 
 USER = Machine(
     bwrap=Path("/usr/bin/bwrap"),
-    python=Path("/home/me/.pyenv/versions/3.11.7/bin/python3.11"),
-    trees=(Path("/home/me/.pyenv/versions/3.11.7"),),
+    python=Path("/people/me/.pyenv/versions/3.11.7/bin/python3.11"),
+    trees=(Path("/people/me/.pyenv/versions/3.11.7"),),
     links={"bin": "usr/bin", "lib": "usr/lib"},
     folders=["lib32"],
     etc=["ssl", "pki/tls/certs"],
@@ -93,7 +93,7 @@ def test_every_folder_has_its_place_and_its_rights() -> None:
         ("/data/packs/abc", "/salver/packs/pydantic-ai"),
         ("/usr", "/usr"),
         ("/lib32", "/lib32"),
-        ("/home/me/.pyenv/versions/3.11.7", "/home/me/.pyenv/versions/3.11.7"),
+        ("/people/me/.pyenv/versions/3.11.7", "/people/me/.pyenv/versions/3.11.7"),
     } <= told(words, "--ro-bind", 2)
     assert told(words, "--bind", 2) == {
         ("/data/s-1/out", "/salver/out"),
@@ -111,7 +111,7 @@ def test_what_lies_above_a_place_is_made_open_to_all_before_it() -> None:
         "/etc",
         "/etc/pki",
         "/etc/pki/tls",
-        "/home/me/.pyenv",
+        "/people/me/.pyenv",
         "/salver",
         "/salver/packs",
     } <= set(made)

@@ -7,6 +7,7 @@ from sqlite3 import Connection
 
 import pytest
 
+from salver_server.kit.reserve import Reserve
 from salver_server.store import Database, open_database
 
 
@@ -187,3 +188,42 @@ async def test_a_reference_to_nothing_is_refused(database: Database) -> None:
                 " VALUES ('nowhere', 'nobody', 'shared', 'every-message')"
             )
         )
+
+
+class Room(Reserve):
+    """Space for so many more pages, put aside within the database's own limit."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, size=0)
+        self.conn: Connection | None = None
+        self.spent = 0
+
+    def fill(self, conn: Connection) -> None:
+        self.conn = conn
+        pages = conn.execute("PRAGMA page_count").fetchone()[0]
+        conn.execute(f"PRAGMA max_page_count = {pages}")
+
+    def spend(self) -> bool:
+        self.spent += 1
+        if self.conn is not None:
+            self.conn.execute("PRAGMA max_page_count = 1000000")
+        return self.spent == 1
+
+
+async def test_a_full_disk_is_outlived_as_long_as_there_is_a_reserve(quick_path: Path) -> None:
+    room = Room(quick_path / "reserve")
+    async with open_database(quick_path / "salver.db", reserve=room) as notes:
+        await notes.write(lambda conn: conn.execute("CREATE TABLE notes (text TEXT UNIQUE)"))
+        await notes.write(room.fill)
+        big = "x" * 100_000
+        outcomes = await together(notes, note("one"), note(big), note("one"), note("two"))
+        assert [str(outcome) for outcome in outcomes] == [
+            "one",
+            big,
+            "UNIQUE constraint failed: notes.text",
+            "two",
+        ]
+        assert (await notes.read(texts), room.spent) == (["one", big, "two"], 1)
+        await notes.write(room.fill)
+        with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+            await notes.write(note("y" * 100_000))

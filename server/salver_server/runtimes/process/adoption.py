@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from salver_server.errors import Broken
 from salver_server.runtimes.process import procfs
 from salver_server.runtimes.process.marks import Handle
-from salver_server.runtimes.process.spawn import Process
+from salver_server.runtimes.process.pidfd import Process
 
 NOBODY = {errno.ESRCH, errno.ENOENT, errno.EINVAL}
 """No process has the pid, though a thread may."""

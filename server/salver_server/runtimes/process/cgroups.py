@@ -22,6 +22,7 @@ PREFIX = "salver:"
 OUTER = 1
 """Bubblewrap's own process outside of the sandbox is in its group as well."""
 YOUNG = 60.0
+"""Seconds for which an empty group may belong to a sandbox that's being made."""
 LEAVING = 0.5
 """Seconds until a group is empty; the kernel lets go of the dead a little later than it says."""
 

@@ -17,9 +17,10 @@ from salver_server.runtimes.process.cgroups import NOWHERE, Group, find, named, 
 from salver_server.runtimes.process.limits import plan
 from salver_server.runtimes.process.machine import here
 from salver_server.runtimes.process.marks import Handle
+from salver_server.runtimes.process.pidfd import Process
 from salver_server.runtimes.process.probe import tried
 from salver_server.runtimes.process.sandbox import ProcessSandbox
-from salver_server.runtimes.process.spawn import Means, Process, Spawned, spawn
+from salver_server.runtimes.process.spawn import Means, Spawned, spawn
 from salver_server.runtimes.process.watchdog import Watch, Watchdog
 
 Made = TypeVar("Made")

@@ -9,7 +9,7 @@ from salver_server.errors import Broken
 from salver_server.runtimes import Exit, Mark, Usage
 from salver_server.runtimes.process import marks, procfs
 from salver_server.runtimes.process.cgroups import Group
-from salver_server.runtimes.process.spawn import Process
+from salver_server.runtimes.process.pidfd import Process
 from salver_server.runtimes.process.watchdog import Verdict, Watch, in_mib
 
 DYING = 5.0

@@ -1,6 +1,6 @@
 """Start bubblewrap, learn who its sandbox is, put it into its group, and only then let the runner go.
 
-Blocking, in a worker thread: some five milliseconds of waiting. Whatever goes wrong on the way, the
+Blocking, in a worker thread: some ten milliseconds of waiting. Whatever goes wrong on the way, the
 sandbox's shell finds its gate closed and ends, so that nothing is left running.
 """
 
@@ -12,7 +12,6 @@ import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from select import POLLIN, poll
 
 from salver_server.errors import Transient
 from salver_server.runtimes import Launch
@@ -29,11 +28,12 @@ from salver_server.runtimes.process.command import (
 )
 from salver_server.runtimes.process.limits import Plan
 from salver_server.runtimes.process.marks import Handle, Label
+from salver_server.runtimes.process.pidfd import Process, is_readable
 
 PATIENCE = 10.0
-"""Seconds for bubblewrap to make a sandbox: it takes five milliseconds, on a choked machine a second."""
+"""Seconds for bubblewrap to make a sandbox: it takes a hundredth, on a choked machine a whole one."""
 LAST_WORDS = 1.0
-"""Seconds for it to end once it has closed its pipe."""
+"""Seconds for it to end once its sandbox has."""
 
 CREDENTIALS = struct.Struct("3i")
 """What the kernel tells of who speaks: pid, uid, gid, as seen from here."""
@@ -49,30 +49,6 @@ class Means:
     plan: Plan
     filter: bytes | None
     boot: str
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process that can be awaited and killed without harm to its pid's next owner."""
-
-    pidfd: int
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-
-    def is_dead(self, *, within: float = 0.0) -> bool:
-        return _readable(self.pidfd, within)
-
-    def code(self) -> int | None:
-        """How a dead child of ours ended, negative for a signal; the kernel then forgets it."""
-        found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
-        if found is None:
-            return None
-        return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
-
-    def close(self) -> None:
-        os.close(self.pidfd)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +175,7 @@ def _heard(gate: socket.socket) -> int | None:
     Not from bubblewrap's `--info-fd`: when the server dies just then, the broken pipe ends the
     outer bubblewrap, and its child waits for ever.
     """
-    if not _readable(gate.fileno(), PATIENCE):
+    if not is_readable(gate.fileno(), within=PATIENCE):
         raise Transient(f"bubblewrap took longer than {PATIENCE:.0f} seconds to make a sandbox.")
     try:
         said, vouched, *_ = gate.recvmsg(len(READY), socket.CMSG_SPACE(CREDENTIALS.size))
@@ -224,10 +200,3 @@ def _bury(outer: Process, label: Label) -> None:
         if whose == label:
             with suppress(ProcessLookupError):
                 os.kill(one.pid, signal.SIGKILL)
-
-
-def _readable(descriptor: int, within: float) -> bool:
-    # Not select(), which stops at descriptor 1023.
-    waiting = poll()
-    waiting.register(descriptor, POLLIN)
-    return bool(waiting.poll(within * 1000))

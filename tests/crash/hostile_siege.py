@@ -1,0 +1,311 @@
+"""A house under siege: hostile agents attack from their sandboxes while an innocent one goes on being asked."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+
+from salver_server.ids import AgentName, SessionId
+from salver_server.sessions.folders import folders
+from salver_server.sessions.reading import DEADLINE
+from salver_server.settings import places
+from tests.crash import hostile_attacks
+from tests.crash.harness import FINAL_STATES, House
+
+PATIENCE = 40.0
+"""Seconds for an attacked message to come to its end."""
+PROMPT = DEADLINE
+"""Seconds within which the innocent are answered, whatever others do."""
+BREATH = 0.03
+"""Seconds between two messages to the innocent."""
+SECRET = "what-only-the-host-knows-7f3a"
+"""In the host's files; looked for where it must not be."""
+AGENT = """\
+---
+name: {name}
+limits:
+  memory_mb: {memory}
+  processes: {processes}
+  file_mb: {file}
+  disk_mb: {disk}
+  tmp_mb: {tmp}
+---
+"""
+
+Message = dict[str, Any]
+"""One that was accepted: its id and its session."""
+
+
+@dataclass(slots=True)
+class Siege:
+    home: House
+    innocent: str = ""
+    """The innocent session."""
+    victims: dict[Path, bytes] = field(default_factory=dict[Path, bytes])
+    """Files of the host that must stay as they are."""
+    attacks: int = 0
+    agents: set[str] = field(default_factory=set[str])
+    hostile: set[str] = field(default_factory=set[str])
+    """Hostile sessions that are open."""
+
+    # People and agents
+
+    def agent(
+        self,
+        name: str,
+        *,
+        memory: int = 256,
+        processes: int = 64,
+        file: int = 100,
+        disk: int = 1000,
+        tmp: int = 64,
+    ) -> str:
+        """An agent of this name, with limits in MB; made once."""
+        if name not in self.agents:
+            self.agents.add(name)
+            text = AGENT.format(
+                name=name, memory=memory, processes=processes, file=file, disk=disk, tmp=tmp
+            )
+            self.home.ask("POST", "/agents", json={"name": name, "text": text})
+        return name
+
+    def meet_the_innocent(self) -> None:
+        hello = self.say("!say well", agent="innocent", new=False)
+        self.innocent = hello["session"]
+        assert self.end_of(hello)["state"] == "delivered"
+
+    def say(self, text: str, *, session: str = "", **where: Any) -> Message:
+        """Say something to an agent, the hostile one unless named, in a session of its own unless named."""
+        to = {"session": session} if session else {"agent": "hostile", "new": True, **where}
+        accepted = self.home.ask("POST", "/messages", json={"text": text, **to})
+        if accepted["session"] != self.innocent and to.get("new", True):
+            self.hostile.add(accepted["session"])
+        return accepted
+
+    def attack(
+        self, name: str, *words: str, agent: str = "hostile", session: str = "", before: str = ""
+    ) -> Message:
+        """Order this attack; the message, when repeated, finds it done."""
+        self.attacks += 1
+        assert name in hostile_attacks.ATTACKS, name
+        self.agent(agent)
+        self._arm(agent)
+        command = ["!shell python3 hostile_attacks.py", name, f"t{self.attacks}"]
+        order = " ".join([*command, *map(quoted, words)])
+        return self.say(f"{before}\n{order}", agent=agent, session=session)
+
+    def _arm(self, agent: str) -> None:
+        work = self.home.home / "agents" / agent / "work"
+        if (work / "hostile_attacks.py").exists():
+            return
+        work.mkdir(mode=0o700, exist_ok=True)
+        shutil.copy(hostile_attacks.__file__, work)
+        uid = self.home.rows("SELECT uid FROM install")[0][0]
+        for path in (work, work / "hostile_attacks.py"):
+            os.chown(path, uid, uid)
+
+    def disarm(self) -> None:
+        """End every hostile session, and take away what was put aside: some of it lies very deep."""
+        for session in self.hostile:
+            self.home.ask("POST", f"/sessions/{session}/close")
+            subprocess.run(["rm", "-rf", "--", *self._asides(session)], check=True)
+        self.hostile.clear()
+
+    # What becomes of it
+
+    def state(self, message: Message) -> dict[str, Any]:
+        return self.home.ask("GET", f"/messages/{message['id']}")
+
+    def session(self, message: Message) -> dict[str, Any]:
+        return self.home.ask("GET", f"/sessions/{message['session']}")
+
+    def end_of(self, message: Message, *, within: float = PATIENCE) -> dict[str, Any]:
+        """The message once nothing more will happen to it."""
+        until = time.monotonic() + within
+        while (found := self.state(message))["state"] not in FINAL_STATES:
+            assert time.monotonic() < until, (found, self.home.log()[-4000:])
+            time.sleep(0.02)
+        return found
+
+    def until(self, message: Message, state: str) -> None:
+        until = time.monotonic() + PATIENCE
+        while (found := self.state(message))["state"] != state:
+            assert time.monotonic() < until, (found, self.home.log()[-4000:])
+            time.sleep(0.01)
+
+    def until_made(self) -> None:
+        """Wait until the latest attack has been made, whether there is a server or not."""
+        mark = self.home.home / "agents" / "hostile" / "work" / f".made-t{self.attacks}"
+        until = time.monotonic() + PATIENCE
+        while not mark.exists():
+            assert time.monotonic() < until, self.home.log()[-4000:]
+            time.sleep(0.01)
+
+    def reply(self, message: Message) -> str:
+        texts = [
+            it["text"]
+            for it in self.session(message)["deliveries"]
+            if message["id"] in it["answers"]
+        ]
+        return "\n".join(texts)
+
+    def told_the_agent(self, session: str) -> str:
+        """What the server itself has said to the agent."""
+        rows = self.home.rows(
+            "SELECT i.text FROM handovers h JOIN intake i ON i.id = h.message"
+            " WHERE h.session = ? AND i.kind = 'note' AND h.state = 'answered'",
+            [session],
+        )
+        return "\n".join(row[0] for row in rows)
+
+    def said(self, message: Message) -> list[str]:
+        """Lines of the log about its session."""
+        return [line for line in self.home.log().splitlines() if message["session"] in line]
+
+    def asides(self, message: Message) -> list[Path]:
+        """Folders that were put aside."""
+        return self._asides(message["session"])
+
+    def _asides(self, session: str) -> list[Path]:
+        return sorted((self.home.home / "sessions" / session).glob("out.aside-*"))
+
+    def size_of(self, message: Message) -> int:
+        """Bytes on disk of everything that its session may write to."""
+        session = message["session"]
+        row = self.home.rows("SELECT agent FROM sessions WHERE id = ?", [session])[0]
+        own = folders(places(self.home.home), SessionId(session), AgentName(row[0]))
+        found = [path for folder in (own.work, own.home, own.outbox) for path in folder.rglob("*")]
+        return sum(path.lstat().st_blocks * 512 for path in found)
+
+    def mark_of(self, session: str) -> str:
+        return self.home.ask("GET", f"/sessions/{session}")["sandbox_mark"]
+
+    def stop(self, message: Message) -> None:
+        self.home.ask("POST", f"/sessions/{message['session']}/stop")
+
+    def end_sandbox_of(self, message: Message) -> None:
+        """SIGKILL the sandbox of its session, and see it buried."""
+        for pid in self.home.sandboxes():
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if message["session"].encode() in line:
+                os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + PATIENCE
+        while self.session(message)["sandbox"] != "asleep":
+            assert time.monotonic() < until, self.home.log()[-4000:]
+            time.sleep(0.01)
+
+    def endure(self, seconds: float) -> None:
+        """Let the attackers go on for a while."""
+        time.sleep(seconds)
+
+    # The host's own
+
+    def named(self, word: str) -> str:
+        """A path of the host, as the attacker might know it."""
+        where = places(self.home.home)
+        line = folders(where, SessionId(self.innocent), AgentName("innocent")).line_socket
+        return word.format(
+            home=self.home.home, innocent=self.innocent, api=where.api_socket, line=line
+        )
+
+    def guard(self, *paths: Path) -> None:
+        """From here on these files must neither be read, nor changed, nor deleted by any sandbox."""
+        for path in paths:
+            if not path.exists():
+                path.write_text(f"{SECRET} of {path}\n", encoding="utf-8")
+                path.chmod(0o600)
+            self.victims[path] = fingerprint(path)
+
+    def unharmed(self) -> None:
+        for path, before in self.victims.items():
+            assert fingerprint(path) == before, path
+
+    def alive(self) -> bool:
+        return (
+            psutil.pid_exists(self.home.pid) and psutil.Process(self.home.pid).status() != "zombie"
+        )
+
+    def memory(self) -> int:
+        """Bytes that the server has in memory."""
+        return psutil.Process(self.home.pid).memory_info().rss
+
+    @contextlib.contextmanager
+    def follower(self, message: Message) -> Generator[None]:
+        """Somebody who follows this message, and never reads what is told."""
+        with socket.socket(socket.AF_UNIX) as dialled:
+            dialled.connect(str(places(self.home.home).api_socket))
+            path = f"/messages/{message['id']}/events"
+            dialled.sendall(f"GET {path} HTTP/1.1\r\nhost: salver\r\n\r\n".encode())
+            yield
+
+
+def quoted(word: str) -> str:
+    return "'" + word.replace("'", "'\\''") + "'"
+
+
+def fingerprint(path: Path) -> bytes:
+    """Content and what the system knows of a file, but for when it was read last."""
+    found = path.lstat()
+    about = (found.st_ino, found.st_mode, found.st_uid, found.st_nlink, found.st_mtime_ns)
+    return hashlib.sha256(path.read_bytes() + repr(about).encode()).digest()
+
+
+@dataclass(slots=True)
+class Innocents:
+    """How the innocent session fared."""
+
+    waits: list[float] = field(default_factory=list[float])
+    """Seconds from each message to its delivered reply."""
+    problem: str = ""
+
+
+@contextlib.contextmanager
+def asked_meanwhile(siege: Siege) -> Generator[Innocents]:
+    """Ask the innocent session all the while; it must answer promptly, every time."""
+    found, over = Innocents(), threading.Event()
+    asking = threading.Thread(
+        target=_ask, args=(siege.home.home, siege.innocent, found, over), daemon=True
+    )
+    asking.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        asking.join(timeout=60)
+    log = siege.home.log()[-4000:]
+    assert not found.problem, (found.problem, log)
+    assert max(found.waits) < PROMPT, (sorted(found.waits)[-5:], log)
+
+
+def _ask(home: Path, session: str, found: Innocents, over: threading.Event) -> None:
+    transport = httpx2.HTTPTransport(uds=str(places(home).api_socket))
+    with httpx2.Client(transport=transport, base_url="http://salver", timeout=20) as client:
+        try:
+            while not over.is_set() or not found.waits:
+                began = time.monotonic()
+                answer = client.post("/messages", json={"text": "!say well", "session": session})
+                id_ = answer.raise_for_status().json()["id"]
+                while (state := client.get(f"/messages/{id_}").json()["state"]) not in FINAL_STATES:
+                    if time.monotonic() - began > 10 * PROMPT:
+                        found.problem = f"an innocent message is still {state}"
+                        return
+                    time.sleep(0.003)
+                if state != "delivered":
+                    found.problem = f"an innocent message ended as {state}"
+                    return
+                found.waits.append(time.monotonic() - began)
+                over.wait(BREATH)
+        except (httpx2.HTTPError, KeyError, ValueError) as exc:
+            found.problem = f"{type(exc).__name__}: {exc}"

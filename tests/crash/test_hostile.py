@@ -1,0 +1,454 @@
+"""A hostile sandbox harms nobody but itself: the server lives on, the host's files stay, others are answered.
+
+Every attack is made from inside a real sandbox on a real server. Meanwhile an innocent session of
+another agent is asked all the time and must be answered promptly.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crash.harness import House, house
+from tests.crash.hostile_siege import SECRET, Siege, asked_meanwhile
+
+pytestmark = [pytest.mark.slow, pytest.mark.sandbox]
+
+ASSAULT = 1.5
+"""Seconds for which a flood is endured."""
+MOST_MEMORY = 400 * 2**20
+"""Bytes that the server may take after everything that was thrown at it; it begins with some 80 MB."""
+MOST_LOG = 2**20
+"""Bytes that all the attacks together may make it say."""
+
+
+@pytest.fixture(scope="module")
+def besieged(tmp_path_factory: pytest.TempPathFactory) -> Generator[Siege]:
+    """One house for all attacks that need no settings of their own."""
+    folder = tmp_path_factory.mktemp("siege")
+    with house(folder, SALVER_MOST_SANDBOXES="16") as home:
+        # With a gateway, which an agent without a model would not have.
+        home.program = (sys.executable, "-m", "tests.crash.hostile_server", "serve")
+        yield begun(home)
+
+
+@pytest.fixture
+def siege(besieged: Siege) -> Generator[Siege]:
+    if not besieged.alive():
+        besieged.home.kill()
+        besieged.home.start()
+    yield besieged
+    assert besieged.alive(), besieged.home.log()[-4000:]
+    besieged.unharmed()
+    besieged.disarm()
+
+
+def begun(home: House) -> Siege:
+    """A server that runs, an innocent session that is warm, and files of the host that are guarded."""
+    home.start()
+    siege = Siege(home)
+    for name in ("hostile", "innocent"):
+        siege.agent(name)
+    siege.meet_the_innocent()
+    siege.guard(
+        home.home / "of the house",
+        home.home.parent / "of somebody",
+        home.home / "agents" / "innocent" / "AGENT.md",
+        home.home / "sessions" / siege.innocent / "in" / "launch.json",
+    )
+    return siege
+
+
+# outbound.db becomes something that no runner of ours has written
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """An attack after which the file is put aside, and the message answered by the next runner."""
+
+    attack: str
+    words: Sequence[str] = ()
+    says: str
+    """Of the log, at the attacked session."""
+    agent: str = "hostile"
+
+    @property
+    def id(self) -> str:
+        return "-".join([self.attack, *(Path(word).name[:30] for word in self.words)])
+
+
+REPLACED = [
+    Case(attack="fifo", says="no regular file"),
+    Case(attack="link", words=["/etc/passwd"], says="no regular file"),
+    Case(attack="link", words=["{home}/salver.db"], says="no regular file"),
+    Case(attack="link", words=["{home}/sessions/{innocent}/out/outbound.db"], says="no regular file"),
+    Case(attack="hard-link", says="2 names"),
+    Case(attack="folder", says="no regular file"),
+    Case(attack="gone", says="is gone"),
+    Case(attack="other-epoch", says="another file than"),
+    Case(attack="other-file", says="replaced by another file"),
+    Case(attack="future-owner", says="owner of the future"),
+    Case(attack="garbage", says="not a database"),
+    Case(attack="overwritten", says="malformed"),
+    Case(attack="empty", says="is gone"),
+    Case(attack="sparse", agent="roomy", says="5368709120 bytes"),
+    Case(attack="swapped", says="outbound.db"),
+    Case(attack="rows-vanish", says="it ends at row 0"),
+    Case(attack="journal-fifo", says="outbound.db-journal is no regular file"),
+    Case(attack="journal-link", words=["/etc/passwd"], says="outbound.db-journal is no regular file"),
+    Case(attack="journal-folder", says="outbound.db-journal is no regular file"),
+    Case(attack="closed-journal", says="journal cannot be rolled back"),
+    Case(attack="wal-beside", says="outbound.db-wal"),
+    Case(attack="shm-beside", says="outbound.db-shm"),
+    Case(attack="wal-header-and-death", says="put aside"),
+    Case(attack="trigger", says="tables are not ours"),
+    Case(attack="endless-view", says="tables are not ours"),
+    Case(attack="generated-column", says="tables are not ours"),
+    Case(attack="other-columns", says="tables are not ours"),
+    Case(attack="loud-schema", says="malformed database schema (?[31mCLICK HERExxx"),
+    Case(attack="deep-folders", says="put aside"),
+    Case(attack="large-value", says="too big"),
+    Case(attack="bomb", words=["deep"], says="holds no JSON"),
+    Case(attack="bomb", words=["large-number"], says="holds no JSON"),
+    Case(attack="bomb", words=["wide"], says="pieces"),
+    Case(attack="bomb", words=["half-a-character"], says="no text"),
+    Case(attack="bomb", words=["no-object"], says="holds no JSON object"),
+    Case(attack="typeless", words=["turn", "'abc'"], says="other types"),
+    Case(attack="typeless", words=["turn", "9e999"], says="other types"),
+    Case(attack="typeless", words=["body", "NULL"], says="other types"),
+    Case(attack="typeless", words=["kind", "x'00ff'"], says="other types"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REPLACED, ids=lambda case: case.id)
+def test_a_file_that_cannot_be_trusted_is_put_aside_and_its_message_answered(
+    siege: Siege, case: Case
+) -> None:
+    if case.agent == "roomy":
+        siege.agent("roomy", file=6000)
+    words = [siege.named(word) for word in case.words]
+    with asked_meanwhile(siege):
+        attack = siege.attack(case.attack, *words, agent=case.agent)
+        assert siege.end_of(attack)["state"] == "delivered"
+    assert "done before" in siege.reply(attack)
+    assert siege.state(attack)["attempts"] == 2 + (case.attack == "wal-header-and-death")
+    assert any(case.says in line for line in siege.said(attack)), siege.said(attack)
+    assert len(siege.asides(attack)) == 1
+
+
+# Rows that were never true
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Rows behind the honest ones: seq or null for the next, turn, kind, message, body."""
+
+    id: str
+    rows: Sequence[Sequence[Any]]
+    says: str = ""
+    """Why they are not believed; empty where they only concern the attacker."""
+
+
+ROWS = [
+    Rows(id="unknown-kind", rows=[[None, 1, "order", None, {}]], says="unknown kind"),
+    Rows(id="ack-of-the-future", rows=[[None, 1, "ack", 7, {"outcome": "answered", "reason": ""}]], says="7 was never handed over"),
+    Rows(id="ack-of-nobody", rows=[[None, 1, "ack", None, {"outcome": "answered", "reason": ""}]], says="names no message"),
+    Rows(id="claim-below-zero", rows=[[None, 1, "claim", -1, {}]], says="-1 was never handed over"),
+    Rows(id="reply-to-others", rows=[[None, 1, "reply", None, {"text": "x", "answers": [99]}]], says="99 was never handed over"),
+    Rows(id="reply-beyond-numbers", rows=[[None, 1, "reply", None, {"text": "x", "answers": [10**30]}]], says="was never handed over"),
+    Rows(id="gap", rows=[[100, 1, "tool", None, {}]], says="row 3 is missing"),
+    Rows(id="last-number-of-all", rows=[[2**63 - 1, 1, "tool", None, {}]], says="row 3 is missing"),
+    Rows(id="before-the-first", rows=[[-5, 1, "tool", None, {}]]),
+    Rows(id="turn-below-zero", rows=[[None, -7, "claim", 1, {}]]),
+    Rows(id="last-turn-of-all", rows=[[None, 2**63 - 1, "tool", None, {}]]),
+    Rows(id="nothing-in-a-text", rows=[[None, 1, "send", None, {"text": "a\0b"}]]),
+    Rows(id="infinity", rows=[[None, 1, "continuation", None, '{"provider":"x","messages":[1e999,NaN]}']]),
+    Rows(id="nearly-too-deep", rows=[[None, 1, "continuation", None, '{"provider":"x","messages":' + "[" * 950 + "]" * 950 + "}"]]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ROWS, ids=lambda case: case.id)
+def test_a_row_that_is_not_true_is_not_believed(siege: Siege, case: Rows) -> None:
+    with asked_meanwhile(siege):
+        attack = siege.attack("row", json.dumps(case.rows))
+        assert siege.end_of(attack)["state"] == "delivered"
+        after = siege.say("!say after", session=attack["session"])
+        assert siege.end_of(after)["state"] == "delivered"
+    assert len(siege.asides(attack)) == bool(case.says)
+    assert any(case.says in line for line in siege.said(attack))
+
+
+def test_a_message_that_is_said_to_be_answered_is_at_its_end(siege: Siege) -> None:
+    """A lie about its own message is all that a runner's word allows."""
+    rows = [[None, 1, "ack", 1, {"outcome": "failed", "reason": "I do not want to."}]]
+    attack = siege.attack("row", json.dumps(rows))
+    with asked_meanwhile(siege):
+        found = siege.end_of(attack)
+    assert (found["state"], found["reason"]) == ("failed", "I do not want to.")
+    assert "I do not want to." in siege.reply(attack)
+
+
+def test_a_reply_of_five_megabytes_is_cut_and_delivered(siege: Siege) -> None:
+    with asked_meanwhile(siege):
+        attack = siege.attack("long-reply")
+        assert siege.end_of(attack)["state"] == "delivered"
+    sent = max(it["text"] for it in siege.session(attack)["deliveries"] if it["kind"] == "send")
+    assert (len(sent), sent[-4:]) == (1_000_004, " […]")
+
+
+# Files of the host, named where SQLite would delete them
+
+
+@pytest.mark.parametrize("victim", ["{home}/of the house", "{home}/../of somebody"])
+@pytest.mark.parametrize("attack", ["forged-journal", "forged-live-journal"])
+def test_a_forged_journal_deletes_no_file_of_the_host(
+    siege: Siege, attack: str, victim: str
+) -> None:
+    with asked_meanwhile(siege):
+        forged = siege.attack(attack, siege.named(victim))
+        assert siege.end_of(forged)["state"] == "delivered"
+
+
+def test_links_with_telling_names_are_never_followed(siege: Siege) -> None:
+    with asked_meanwhile(siege):
+        attack = siege.attack("plant", *(str(path) for path in siege.victims))
+        assert siege.end_of(attack)["state"] == "delivered"
+        # Its runner is gone, everything is opened anew.
+        siege.end_sandbox_of(attack)
+        after = siege.say("!shell cat ~/* ~/.failpoint ./*", session=attack["session"])
+        assert siege.end_of(after)["state"] == "delivered"
+    assert SECRET not in siege.reply(after)
+
+
+def test_nothing_outside_can_be_reached(siege: Siege) -> None:
+    there = [siege.home.home / name for name in ("salver.db", "run/lock", "logs", "of the house")]
+    innocents = siege.home.home / "sessions" / siege.innocent
+    there += [innocents / "in" / "inbound.db", innocents / "out" / "outbound.db"]
+    with asked_meanwhile(siege):
+        attack = siege.attack(
+            "trespass", *map(str, there), siege.named("{api}"), siege.named("{line}")
+        )
+        assert siege.end_of(attack)["state"] == "delivered"
+    assert "worked: []" in siege.reply(attack)
+
+
+def test_a_sandbox_cannot_lock_its_next_one_out(siege: Siege) -> None:
+    with asked_meanwhile(siege):
+        attack = siege.attack("lock-out", agent="locked-out")
+        assert siege.end_of(attack)["state"] == "delivered"
+        siege.end_sandbox_of(attack)
+        after = siege.say("!say back again", session=attack["session"])
+        assert siege.end_of(after)["state"] == "delivered"
+
+
+# Floods
+
+
+FLOODS = [
+    *(("flood-line", what) for what in ("rings", "greetings", "live", "long-live", "lists", "too-long", "deep", "garbage", "half", "numbers", "nothing")),
+    ("many-connections",),
+    *(("flood-gateway", what) for what in ("connections", "strangers", "bodies", "endless", "heads")),
+    ("storm",),
+    *(("rows-without-end", what) for what in ("small", "large", "costly")),
+    ("many-rows", "tool"),
+    ("wide-rows",),
+    ("fork-bomb-that-burns",),
+    ("hoard-watches",),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("flood", FLOODS, ids="-".join)
+def test_a_flood_drowns_only_its_own_session(siege: Siege, flood: tuple[str, ...]) -> None:
+    with asked_meanwhile(siege) as innocents:
+        siege.attack(*flood)
+        siege.endure(ASSAULT)
+        # One that must be started while it lasts.
+        cold = siege.say("!say well", agent="innocent")
+        assert siege.end_of(cold)["state"] == "delivered"
+    assert len(innocents.waits) >= 3
+
+
+def test_a_listener_that_reads_nothing_does_not_fill_the_memory(siege: Siege) -> None:
+    before = siege.memory()
+    slow = siege.say("!slow 30")
+    with siege.follower(slow), asked_meanwhile(siege):
+        siege.until(slow, "running")
+        siege.attack("flood-line", "long-live", session=slow["session"])
+        siege.endure(ASSAULT)
+    assert siege.memory() - before < 100 * 2**20
+
+
+# Limits
+
+
+@pytest.mark.parametrize(
+    "place", ["/tmp", "/dev/shm", "/run", "/workspace", "/salver/out", "/salver/home"]
+)
+def test_whoever_fills_a_place_up_is_stopped(siege: Siege, place: str) -> None:
+    name = siege.agent(f"greedy{place.replace('/', '-')}", file=30, disk=60, tmp=16)
+    with asked_meanwhile(siege):
+        attack = siege.attack("fill", place, agent=name)
+        found = siege.end_of(attack)
+    if found["state"] == "failed" or found["attempts"] > 1:
+        said = found["reason"] + "".join(siege.said(attack))
+        assert "more than their 60 MiB of disk" in said
+    else:
+        assert "stopped: " in siege.reply(attack)
+    assert siege.size_of(attack) < 200 * 2**20
+
+
+@pytest.mark.parametrize(
+    "attack", ["fill-with-nothing", "fork-bomb", "memory-hog", "memory-hog-of-many"]
+)
+def test_whoever_takes_too_much_is_stopped(siege: Siege, attack: str) -> None:
+    name = siege.agent(f"greedy-{attack}", memory=128, processes=32, disk=60)
+    with asked_meanwhile(siege):
+        tried = siege.attack(attack, agent=name)
+        found = siege.end_of(tried)
+        assert found["state"] == "delivered", found
+
+
+# Runners that die, and messages that kill them
+
+
+def test_a_poison_message_fails_alone(siege: Siege) -> None:
+    with asked_meanwhile(siege):
+        first = siege.say("!slow 0.3\n!say before")
+        session = first["session"]
+        poison = siege.say("!crash", session=session)
+        behind = siege.say("!say behind", session=session)
+        ends = [siege.end_of(message) for message in (first, poison, behind)]
+    assert [end["state"] for end in ends] == ["delivered", "failed", "delivered"]
+    assert "The sandbox ended 3 times while it worked on this message" in ends[1]["reason"]
+    assert ends[1]["reason"] in siege.reply(poison)
+    after = siege.say("!say after", session=session)
+    assert siege.end_of(after)["state"] == "delivered"
+    assert ends[1]["reason"] in siege.told_the_agent(session)
+
+
+@pytest.mark.parametrize("order", ["!shell kill -9 $PPID", "!shell kill -9 -1", "!crash"])
+def test_a_runner_that_always_dies_is_given_up_with_a_reason(siege: Siege, order: str) -> None:
+    with asked_meanwhile(siege):
+        message = siege.say(order)
+        found = siege.end_of(message)
+    assert (found["state"], found["attempts"]) == ("failed", 3)
+    assert "The sandbox ended 3 times" in found["reason"]
+
+
+# Restarts
+
+
+LEFT = [
+    ("forged-live-journal", "{home}/of the house"),
+    ("journal-for-ever",),
+    ("wal-header",),
+    ("typeless", "turn", "'abc'"),
+]
+
+
+@pytest.mark.parametrize("lives", [True, False], ids=["adopted", "dead"])
+@pytest.mark.parametrize("left", LEFT, ids=lambda left: left[0])
+def test_what_was_left_for_the_next_server_harms_it_as_little(
+    tmp_path: Path, left: tuple[str, ...], *, lives: bool
+) -> None:
+    with house(tmp_path, SALVER_STALL="4") as home:
+        siege = begun(home)
+        attack, *words = map(siege.named, left)
+        made = siege.attack(attack, *words, before="!slow 0.5")
+        siege.until(made, "running")
+        home.kill()
+        siege.until_made()
+        if not lives:
+            home.kill_sandboxes()
+        home.start()
+        with asked_meanwhile(siege):
+            assert siege.end_of(made)["state"] == "delivered"
+        siege.unharmed()
+
+
+def test_a_forged_label_gains_nothing(tmp_path: Path) -> None:
+    """The init of a sandbox carries its label in its own memory, and its own user may write to that."""
+    with house(tmp_path) as home:
+        siege = begun(home)
+        victim = tmp_path / "a large file of somebody"
+        victim.write_bytes(SECRET.encode() * 1_000_000)
+        siege.guard(victim)
+        own = siege.say("!say hello")
+        assert siege.end_of(own)["state"] == "delivered"
+        innocents = siege.mark_of(siege.innocent)
+        for name in (siege.innocent, own["session"]):
+            forged = siege.attack("forged-label", name, "1", str(victim), session=own["session"])
+            assert siege.end_of(forged)["state"] == "delivered"
+            assert siege.reply(forged).rstrip().endswith("done")
+            home.kill()
+            home.start()
+            busy = siege.say("!shell timeout 2 sh -c 'while :; do :; done'", session=own["session"])
+            with asked_meanwhile(siege):
+                siege.end_of(busy)
+            siege.unharmed()
+            assert siege.mark_of(siege.innocent) == innocents
+
+
+# What takes long
+
+
+def test_whoever_holds_everything_up_holds_up_only_himself(tmp_path: Path) -> None:
+    """Locks, leases, frozen runners and endless healing, all at once."""
+    with house(tmp_path, SALVER_STALL="4", SALVER_MOST_SANDBOXES="16") as home:
+        siege = begun(home)
+        with asked_meanwhile(siege) as innocents:
+            healed = siege.attack("journal-to-a-pipe")
+            frozen = siege.attack("freeze")
+            locked = siege.attack("frozen-lock")
+            torn = siege.attack("frozen-journal", str(next(iter(siege.victims))))
+            back = siege.attack("rows-go-back")
+            deaf = siege.attack("freeze-and-chatter")
+            slow = [siege.attack("huge-schema", agent="hostile") for _ in range(3)]
+            holding = [siege.attack("read-transaction"), siege.attack("leased-inbound")]
+            held = [
+                siege.say("!say after", session=it["session"]) for it in holding if siege.end_of(it)
+            ]
+            siege.until(deaf, "running")
+            time.sleep(1.0)  # so that it is frozen, which nothing tells
+            siege.stop(deaf)
+            assert siege.end_of(deaf)["state"] == "stopped"
+            for message in (healed, frozen, locked, torn, back, *slow, *held):
+                assert siege.end_of(message, within=60)["state"] == "delivered", message
+        assert len(innocents.waits) > 50
+        said = home.log()
+        assert "It kept inbound.db locked" in said
+        assert "It obeyed no order" in said
+        assert "rolling its journal back took too long" in said
+        siege.unharmed()
+
+
+def test_a_runner_that_does_not_leave_makes_room_all_the_same(tmp_path: Path) -> None:
+    with house(tmp_path, SALVER_STALL="4", SALVER_MOST_SANDBOXES="1") as home:
+        home.start()
+        siege = Siege(home)
+        frozen = siege.attack("freeze-when-idle")
+        assert siege.end_of(frozen)["state"] == "delivered"
+        siege.agent("innocent")
+        innocent = siege.say("!say well", agent="innocent")
+        assert siege.end_of(innocent, within=15)["state"] == "delivered"
+
+
+# After all that
+
+
+def test_the_server_has_kept_its_shape(siege: Siege) -> None:
+    assert siege.memory() < MOST_MEMORY
+    assert len(siege.home.log()) < MOST_LOG, siege.home.log()[:4000]
+    assert "Traceback" not in siege.home.log()
+    assert SECRET not in siege.home.log()
+    found = subprocess.run(
+        ["grep", "-rlaF", SECRET, siege.home.home], capture_output=True, text=True, check=False
+    )
+    own = {str(path) for path in siege.victims}
+    assert set(found.stdout.split("\n")) - own == {""}

@@ -1,0 +1,41 @@
+"""What lives in a sandbox, as the computer around it sees it."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from salver_server.runtimes.process import procfs
+
+
+def init(session: str) -> int:
+    """The first process of the session's sandbox; 0 while it has none."""
+    return next((one.pid for one, label in procfs.labelled() if label.session == session), 0)
+
+
+def everyone(session: str) -> list[psutil.Process]:
+    """Every process in the session's sandbox, whatever it did to get away from its parent."""
+    first = init(session)
+    return list(_sharing(_namespace(first))) if first else []
+
+
+def commands(session: str) -> list[str]:
+    """The command line of each of them, without that of the sandbox's own init."""
+    return [" ".join(process.cmdline()) for process in everyone(session)[1:]]
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still live; another process under the same number does not count."""
+    return [it for it in processes if it.is_running() and it.status() != psutil.STATUS_ZOMBIE]
+
+
+def _sharing(namespace: Path) -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if _namespace(process.pid) == namespace:
+                yield process
+
+
+def _namespace(pid: int) -> Path:
+    return Path("/proc", str(pid), "ns/pid").readlink()

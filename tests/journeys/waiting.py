@@ -1,0 +1,19 @@
+"""Waiting for what other processes bring about: no event reaches a test from there, so it looks again."""
+
+import time
+from collections.abc import Callable
+
+PATIENCE = 30.0
+"""Seconds after which a thing that has not come will not come."""
+LOOK = 0.01
+
+
+def until(
+    true: Callable[[], object], *, within: float = PATIENCE, what: Callable[[], object] = str
+) -> float:
+    """Return, once it is true, how many seconds that took."""
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < within, f"it did not come about in {within} s: {what()}"
+        time.sleep(LOOK)
+    return time.monotonic() - began
