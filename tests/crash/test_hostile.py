@@ -60,7 +60,6 @@ def begun(home: House) -> Siege:
         home.home / "of the house",
         home.home.parent / "of somebody",
         home.home / "agents" / "innocent" / "AGENT.md",
-        home.home / "sessions" / siege.innocent / "in" / "launch.json",
     )
     return siege
 
@@ -137,8 +136,8 @@ def test_a_file_that_cannot_be_trusted_is_put_aside_and_its_message_answered(
         attack = siege.attack(case.attack, *words, agent=case.agent)
         assert siege.end_of(attack)["state"] == "delivered"
     assert "done before" in siege.reply(attack)
-    assert siege.state(attack)["attempts"] == 2 + (case.attack == "wal-header-and-death")
-    assert any(case.says in line for line in siege.said(attack)), siege.said(attack)
+    assert siege.state(attack)["attempts"] == 2
+    assert any(case.says in line for line in siege.said(attack)), "\n".join(siege.said(attack))
     assert len(siege.asides(attack)) == 1
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import psutil
 
-from salver_server.runtimes.process import procfs
+from salver_server.runtimes.process import census
 
 
 def init(session: str) -> int:
     """The first process of the session's sandbox; 0 while it has none."""
-    return next((one.pid for one, label in procfs.labelled() if label.session == session), 0)
+    return next((one.pid for one, label in census.labelled() if label.session == session), 0)
 
 
 def everyone(session: str) -> list[psutil.Process]:

@@ -9,7 +9,7 @@ import pytest
 from tests.journeys import inside
 from tests.journeys.conftest import Build
 from tests.journeys.talk import Talk
-from tests.journeys.waiting import until
+from tests.journeys.waiting import in_time, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.sandbox]
 
@@ -29,7 +29,8 @@ def test_six_sessions_share_two_sandboxes_in_the_order_of_their_coming(build: Bu
     assert most <= 2
     home.verify()
     began = re.findall(r"runner started session=(\S+)", home.log())
-    assert began == [talk.session for talk in talks]
+    # Two start at a time, and either may be the quicker one.
+    assert all(abs(began.index(talk.session) - place) <= 1 for place, talk in enumerate(talks))
 
 
 def test_a_session_that_never_falls_silent_makes_room_all_the_same(build: Build) -> None:
@@ -53,7 +54,7 @@ def test_an_idle_sandbox_ends_and_the_next_message_starts_another(build: Build) 
     home.start()
     talk = Talk(home=home)
     talk.ask("!remember The hen is hungry.")
-    until(lambda: not inside.init(talk.session), within=3)
+    until(lambda: not inside.init(talk.session), within=in_time(3))
     until(lambda: talk.look()["sandbox"] == "asleep")
     assert "The hen is hungry." in talk.ask("!recall")
     assert talk.look()["generation"] == 2

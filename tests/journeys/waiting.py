@@ -1,5 +1,6 @@
 """Waiting for what other processes bring about: no event reaches a test from there, so it looks again."""
 
+import os
 import time
 from collections.abc import Callable
 
@@ -17,3 +18,8 @@ def until(
         assert time.monotonic() - began < within, f"it did not come about in {within} s: {what()}"
         time.sleep(LOOK)
     return time.monotonic() - began
+
+
+def in_time(seconds: float) -> float:
+    """What a promise of so many seconds comes to on a computer that has more to do than this test."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))

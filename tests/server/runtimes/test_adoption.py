@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process, create_subprocess_exec
 from collections.abc import AsyncGenerator, Mapping
@@ -16,8 +17,8 @@ import pytest
 
 from salver_server.errors import Broken
 from salver_server.runtimes import Mark, Runtime
-from salver_server.runtimes.process import marks, open_process
-from tests.fakes.yard import Yard, report
+from salver_server.runtimes.process import marks, open_process, procfs
+from tests.fakes.yard import Yard, report, until
 from tests.server.runtimes.conftest import end_all
 
 pytestmark = pytest.mark.sandbox
@@ -134,6 +135,60 @@ async def test_a_pid_that_came_again_is_not_taken_for_it(
     mark = marks.mark(replace(marks.handle(sandbox.mark), **changed))
     assert await runtime.adopt(mark) is None
     assert await runtime.list() == [sandbox.mark]
+
+
+OVERWRITE = """
+def overwrite(change):
+    words = open("/proc/1/cmdline", "rb").read().split(b"\\0")
+    label = next(word for word in words if word.startswith(b"salver-sandbox:"))
+    start, end = map(int, open("/proc/1/stat").read().rpartition(")")[2].split()[45:47])
+    with open("/proc/1/mem", "r+b", buffering=0) as memory:
+        memory.seek(start)
+        at = memory.read(end - start).index(label)
+        memory.seek(start + at)
+        memory.write(change(label).ljust(len(label)))
+    return open("/proc/1/cmdline", "rb").read().decode()
+try:
+    seen = overwrite(CHANGE)
+    report(done=True)
+except PermissionError:
+    report(done=False)
+import signal
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["lambda label: b''", "lambda label: label.replace(b's-1', b's-2')"],
+    ids=["hides", "poses as another"],
+)
+async def test_a_sandbox_that_rewrites_its_label_is_known_all_the_same(
+    runtime: Runtime, yard: Yard, change: str
+) -> None:
+    launch = yard.launch(OVERWRITE.replace("CHANGE", change))
+    sandbox = await runtime.start(launch)
+    if not (await report(launch))["done"]:
+        pytest.skip("this kernel lets nobody write there")
+    async with open_process(yard.site) as newcomer:
+        assert await newcomer.list() == [sandbox.mark]
+
+
+async def test_what_only_a_sandbox_says_of_itself_leads_to_no_file(
+    runtime: Runtime, yard: Yard
+) -> None:
+    launch = yard.launch(FOR_EVER)
+    sandbox = await runtime.start(launch)
+    await report(launch)
+    init = procfs.process(marks.handle(sandbox.mark).pid)
+    assert init
+    os.kill(init.parent, signal.SIGKILL)
+    await until(lambda: (one := procfs.process(init.pid)) is not None and one.parent != init.parent)
+    async with open_process(yard.site) as newcomer:
+        (mark,) = await newcomer.list()
+        assert (mark.session, mark.generation) == ("s-1", 1)
+        label = marks.handle(mark).label
+        assert (label.folders, str(label.log)) == ((), "/dev/null")
 
 
 async def test_a_mark_of_another_runtime_is_not_judged(runtime: Runtime, yard: Yard) -> None:

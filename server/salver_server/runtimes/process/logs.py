@@ -23,9 +23,10 @@ def cut(log: Path) -> None:
     """Empty a log that has grown too long under a live runner, which goes on appending to it."""
     if _size(log) <= MOST:
         return
-    with log.open("r+b") as file:
+    with FileIO(log, "r+b", opener=_private) as file:
         file.seek(-TAIL, os.SEEK_END)
-        _aside(log).write_bytes(file.read(TAIL))
+        with FileIO(_aside(log), "wb", opener=_private) as aside:
+            aside.write(file.read(TAIL))
         file.truncate(0)
 
 

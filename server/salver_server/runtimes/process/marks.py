@@ -60,6 +60,11 @@ def label(launch: Launch) -> Label:
     )
 
 
+def owner(it: Label) -> tuple[InstallId, SessionId, int]:
+    """Whose sandbox it is, and which of them in turn."""
+    return it.install, it.session, it.generation
+
+
 def written(it: Label) -> str:
     """One argument of a command line."""
     return PREFIX + LABELS.dump_json(it).decode()

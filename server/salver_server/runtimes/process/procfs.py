@@ -5,9 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from salver_server.runtimes.process import marks
-from salver_server.runtimes.process.marks import Label
-
 PROC = Path("/proc")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TMPFS = ("tmp", "dev/shm", "run")
@@ -144,32 +141,3 @@ def available() -> int:
         return (
             next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) * 1024
         )
-
-
-def labelled() -> Iterator[tuple[Process, Label]]:
-    """The init of every sandbox on this machine that carries a label."""
-    for pid in pids():
-        label = _label(pid)
-        if label and _is_init(pid) and (one := process(pid)):
-            yield one, label
-
-
-def _label(pid: int) -> Label | None:
-    try:
-        line = (PROC / str(pid) / "cmdline").read_bytes()
-    except OSError:
-        return None
-    if marks.PREFIX.encode() not in line:
-        return None
-    found = (marks.read(os.fsdecode(argument)) for argument in line.split(b"\0"))
-    return next((label for label in found if label), None)
-
-
-def _is_init(pid: int) -> bool:
-    """Whether it's the first process of a namespace right below ours; bwrap's parts are not."""
-    try:
-        with (PROC / str(pid) / "status").open(encoding="utf-8", errors="replace") as lines:
-            own = next((line for line in lines if line.startswith("NSpid:")), "").split()[1:]
-    except OSError:
-        return False
-    return len(own) == 2 and own[1] == "1"

@@ -11,7 +11,7 @@ from typing import TypeVar
 from salver_server.clock import SystemClock
 from salver_server.errors import Broken
 from salver_server.runtimes import Launch, Mark, Probe, Sandbox, Site
-from salver_server.runtimes.process import marks, procfs, seccomp
+from salver_server.runtimes.process import census, marks, procfs, seccomp
 from salver_server.runtimes.process.adoption import Found, found
 from salver_server.runtimes.process.cgroups import NOWHERE, Group, find, named, sweep
 from salver_server.runtimes.process.limits import plan
@@ -105,7 +105,7 @@ class ProcessRuntime:
     def _seen(self) -> "list[Handle]":
         return [
             Handle(boot=self._means.boot, pid=one.pid, started=one.started, label=label)
-            for one, label in procfs.labelled()
+            for one, label in census.labelled()
             if label.install == self._site.install
         ]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from salver_server.errors import Transient
 from salver_server.runtimes import Launch
-from salver_server.runtimes.process import cgroups, logs, marks, procfs, trouble
+from salver_server.runtimes.process import census, cgroups, logs, marks, procfs, trouble
 from salver_server.runtimes.process.cgroups import Group, Places
 from salver_server.runtimes.process.command import (
     GO,
@@ -196,7 +196,7 @@ def _bury(outer: Process, label: Label) -> None:
         outer.code()
     outer.close()
     # Killed in the wrong moment it leaves a child that waits for it for ever.
-    for one, whose in procfs.labelled():
-        if whose == label:
+    for one, whose in census.labelled():
+        if marks.owner(whose) == marks.owner(label):
             with suppress(ProcessLookupError):
                 os.kill(one.pid, signal.SIGKILL)
