@@ -166,7 +166,7 @@ class Loop:
 
     async def _provide(self, turn: Turn) -> tuple[Outcome, str]:
         try:
-            provider = providers.load(turn.launch.provider)
+            provider = await providers.loaded(turn.launch.provider)
             while self._history is None:
                 self._history = self._load_history()
                 if self._history is None:

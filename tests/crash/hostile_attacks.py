@@ -6,6 +6,7 @@ retried message finds it done and is answered. Here only the sandbox's own paths
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -162,7 +163,7 @@ def forged_live_journal(victim: str) -> None:
 def frozen_journal(victim: str) -> None:
     """The same, and whoever might roll it back stands still."""
     _forge(victim)
-    os.kill(_runner(), signal.SIGSTOP)
+    freeze_and_chatter()
 
 
 def journal_to_a_pipe() -> None:
@@ -243,10 +244,10 @@ def other_columns() -> None:
 def loud_schema() -> None:
     """An error message of a megabyte, made to be told to people."""
     name = "\x1b[31mCLICK HERE" + "x" * 1_000_000
-    _ours_no_more(f'CREATE VIEW "{name}" AS SELECT 1')
     with _lawless() as conn:
         conn.execute(
-            "UPDATE sqlite_schema SET sql = 'CREATE VIEW x AS nonsense (' WHERE type = 'view'"
+            "INSERT INTO sqlite_schema VALUES ('view', ?1, ?1, 0, 'CREATE VIEW x AS nonsense (')",
+            (name,),
         )
 
 
@@ -335,7 +336,7 @@ def bomb(kind: str) -> None:
         _insert(conn, None, 1, order, None, body)
 
 
-def long_reply() -> None:
+def long_text() -> None:
     with _lawless() as conn:
         _insert(conn, None, 1, "send", None, json.dumps({"text": "long " * 1_000_000}))
 
@@ -365,9 +366,8 @@ def _lock_outbound() -> None:
 
 def frozen_lock() -> None:
     """The same with a runner that stands still, so that it doesn't stumble over the lock itself."""
-    runner = _runner()
     exclusive_lock()
-    os.kill(runner, signal.SIGSTOP)
+    freeze_and_chatter()
 
 
 def read_transaction() -> None:
@@ -392,6 +392,7 @@ def freeze_when_idle() -> None:
     def later() -> None:
         time.sleep(0.3)
         os.kill(runner, signal.SIGSTOP)
+        (WORK / "frozen").touch()
         time.sleep(HAUNTED)
 
     _haunt(later)
@@ -405,7 +406,6 @@ def freeze_and_chatter() -> None:
     def chatter() -> None:
         with _dialled(LINE) as line:
             line.sendall(_frame(frame="hello", generation=generation, protocol=1))
-            os.kill(runner, signal.SIGSTOP)
             until = time.monotonic() + HAUNTED
             while time.monotonic() < until:
                 with contextlib.suppress(OSError):
@@ -413,6 +413,7 @@ def freeze_and_chatter() -> None:
                 time.sleep(0.1)
 
     _haunt(chatter)
+    os.kill(runner, signal.SIGSTOP)
 
 
 def end_everything() -> None:
@@ -585,17 +586,18 @@ def _storm() -> None:
 
 
 def fill(place: str) -> None:
-    """Until something stops it; what is full stays full."""
+    """File after file, until there's no room or something stops it; what is full stays full."""
     number = 0
     while True:
         number += 1
         try:
-            with Path(place, f"fill-{number}").open("wb") as file:
-                for _ in range(64):
+            with Path(place, f"fill-{number}").open("wb", buffering=0) as file:
+                while True:
                     file.write(b"x" * 1_000_000)
         except OSError as exc:
-            print(f"stopped: {exc.strerror}")  # noqa: T201 - for the test
-            return
+            if exc.errno == errno.ENOSPC:
+                print(f"stopped: {exc.strerror}")  # noqa: T201 - for the test
+                return
 
 
 def fill_with_nothing() -> None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,21 @@ limits:
 
 Message = dict[str, Any]
 """One that was accepted: its id and its session."""
+AT_ONCE = 8
+"""Attacks that are made at the same time, where nothing else is told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of an attack."""
+
+    state: str
+    attempts: int
+    reply: str
+    log: str
+    """Lines about its session."""
+    asides: int
+    """Folders that were put aside."""
 
 
 @dataclass(slots=True)
@@ -59,6 +74,8 @@ class Siege:
     agents: set[str] = field(default_factory=set[str])
     hostile: set[str] = field(default_factory=set[str])
     """Hostile sessions that are open."""
+    made: dict[str, Path] = field(default_factory=dict[str, Path])
+    """Message to the file that comes to be once its attack was made."""
 
     # People and agents
 
@@ -104,7 +121,34 @@ class Siege:
         self._arm(agent)
         command = ["!shell python3 hostile_attacks.py", name, f"t{self.attacks}"]
         order = " ".join([*command, *map(quoted, words)])
-        return self.say(f"{before}\n{order}", agent=agent, session=session)
+        message = self.say(f"{before}\n{order}", agent=agent, session=session)
+        work = self.home.home / "agents" / agent / "work"
+        self.made[message["id"]] = work / f".made-t{self.attacks}"
+        return message
+
+    def outcomes(self, attacks: Mapping[str, Callable[[], Message]]) -> dict[str, Outcome]:
+        """Make these attacks, some at a time, and see each to its end while the innocent are asked."""
+        found: dict[str, Outcome] = {}
+        waiting = list(attacks.items())
+        while waiting:
+            wave, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
+            with asked_meanwhile(self):
+                messages = {name: attack() for name, attack in wave}
+                ends = {name: self.end_of(message) for name, message in messages.items()}
+            found |= {name: self._outcome(messages[name], end) for name, end in ends.items()}
+            self.unharmed()
+            self.disarm()
+        return found
+
+    def _outcome(self, message: Message, end: dict[str, Any]) -> Outcome:
+        log = [line for line in self.home.log().splitlines() if message["session"] in line]
+        return Outcome(
+            state=end["state"],
+            attempts=end["attempts"],
+            reply=self.reply(message),
+            log="\n".join(log),
+            asides=len(self._asides(message["session"])),
+        )
 
     def _arm(self, agent: str) -> None:
         work = self.home.home / "agents" / agent / "work"
@@ -117,10 +161,12 @@ class Siege:
             os.chown(path, uid, uid)
 
     def disarm(self) -> None:
-        """End every hostile session, and take away what was put aside: some of it lies very deep."""
+        """End every hostile session, and take away what lies very deep or is very large."""
         for session in self.hostile:
             self.home.ask("POST", f"/sessions/{session}/close")
-            subprocess.run(["rm", "-rf", "--", *self._asides(session)], check=True)
+        left = [aside for session in self.hostile for aside in self._asides(session)]
+        left += self.home.home.rglob("fill-*")
+        subprocess.run(["rm", "-rf", "--", *left], check=True)
         self.hostile.clear()
 
     # What becomes of it
@@ -145,12 +191,19 @@ class Siege:
             assert time.monotonic() < until, (found, self.home.log()[-4000:])
             time.sleep(0.01)
 
-    def until_made(self) -> None:
-        """Wait until the latest attack has been made, whether there is a server or not."""
-        mark = self.home.home / "agents" / "hostile" / "work" / f".made-t{self.attacks}"
+    def until_made(self, attacks: Iterable[Message]) -> None:
+        """Wait until these attacks were made, whether there is a server or not."""
+        for attack in attacks:
+            self._until_there(self.made[attack["id"]])
+
+    def until_there(self, name: str) -> None:
+        """Wait until there is a file of this name in the hostile agent's work folder."""
+        self._until_there(self.home.home / "agents" / "hostile" / "work" / name)
+
+    def _until_there(self, path: Path) -> None:
         until = time.monotonic() + PATIENCE
-        while not mark.exists():
-            assert time.monotonic() < until, self.home.log()[-4000:]
+        while not path.exists():
+            assert time.monotonic() < until, (path, self.home.log()[-4000:])
             time.sleep(0.01)
 
     def reply(self, message: Message) -> str:
@@ -170,24 +223,8 @@ class Siege:
         )
         return "\n".join(row[0] for row in rows)
 
-    def said(self, message: Message) -> list[str]:
-        """Lines of the log about its session."""
-        return [line for line in self.home.log().splitlines() if message["session"] in line]
-
-    def asides(self, message: Message) -> list[Path]:
-        """Folders that were put aside."""
-        return self._asides(message["session"])
-
     def _asides(self, session: str) -> list[Path]:
         return sorted((self.home.home / "sessions" / session).glob("out.aside-*"))
-
-    def size_of(self, message: Message) -> int:
-        """Bytes on disk of everything that its session may write to."""
-        session = message["session"]
-        row = self.home.rows("SELECT agent FROM sessions WHERE id = ?", [session])[0]
-        own = folders(places(self.home.home), SessionId(session), AgentName(row[0]))
-        found = [path for folder in (own.work, own.home, own.outbox) for path in folder.rglob("*")]
-        return sum(path.lstat().st_blocks * 512 for path in found)
 
     def mark_of(self, session: str) -> str:
         return self.home.ask("GET", f"/sessions/{session}")["sandbox_mark"]
@@ -205,10 +242,6 @@ class Siege:
         while self.session(message)["sandbox"] != "asleep":
             assert time.monotonic() < until, self.home.log()[-4000:]
             time.sleep(0.01)
-
-    def endure(self, seconds: float) -> None:
-        """Let the attackers go on for a while."""
-        time.sleep(seconds)
 
     # The host's own
 

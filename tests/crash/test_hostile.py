@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from tests.crash.harness import House, house
-from tests.crash.hostile_siege import SECRET, Siege, asked_meanwhile
+from tests.crash.hostile_siege import SECRET, Outcome, Siege, asked_meanwhile
 
 pytestmark = [pytest.mark.slow, pytest.mark.sandbox]
 
-ASSAULT = 1.5
+ASSAULT = 1.0
 """Seconds for which a flood is endured."""
 MOST_MEMORY = 400 * 2**20
 """Bytes that the server may take after everything that was thrown at it; it begins with some 80 MB."""
@@ -31,8 +31,7 @@ MOST_LOG = 2**20
 @pytest.fixture(scope="module")
 def besieged(tmp_path_factory: pytest.TempPathFactory) -> Generator[Siege]:
     """One house for all attacks that need no settings of their own."""
-    folder = tmp_path_factory.mktemp("siege")
-    with house(folder, SALVER_MOST_SANDBOXES="16") as home:
+    with house(tmp_path_factory.mktemp("siege"), SALVER_MOST_SANDBOXES="16") as home:
         # With a gateway, which an agent without a model would not have.
         home.program = (sys.executable, "-m", "tests.crash.hostile_server", "serve")
         yield begun(home)
@@ -40,11 +39,7 @@ def besieged(tmp_path_factory: pytest.TempPathFactory) -> Generator[Siege]:
 
 @pytest.fixture
 def siege(besieged: Siege) -> Generator[Siege]:
-    if not besieged.alive():
-        besieged.home.kill()
-        besieged.home.start()
     yield besieged
-    assert besieged.alive(), besieged.home.log()[-4000:]
     besieged.unharmed()
     besieged.disarm()
 
@@ -53,8 +48,8 @@ def begun(home: House) -> Siege:
     """A server that runs, an innocent session that is warm, and files of the host that are guarded."""
     home.start()
     siege = Siege(home)
-    for name in ("hostile", "innocent"):
-        siege.agent(name)
+    siege.agent("hostile")
+    siege.agent("innocent")
     siege.meet_the_innocent()
     siege.guard(
         home.home / "of the house",
@@ -79,7 +74,7 @@ class Case:
 
     @property
     def id(self) -> str:
-        return "-".join([self.attack, *(Path(word).name[:30] for word in self.words)])
+        return "-".join([self.attack, *(Path(word).name for word in self.words)])
 
 
 REPLACED = [
@@ -105,13 +100,13 @@ REPLACED = [
     Case(attack="closed-journal", says="journal cannot be rolled back"),
     Case(attack="wal-beside", says="outbound.db-wal"),
     Case(attack="shm-beside", says="outbound.db-shm"),
-    Case(attack="wal-header-and-death", says="put aside"),
+    Case(attack="wal-header-and-death", says="cannot be read"),
     Case(attack="trigger", says="tables are not ours"),
     Case(attack="endless-view", says="tables are not ours"),
     Case(attack="generated-column", says="tables are not ours"),
     Case(attack="other-columns", says="tables are not ours"),
     Case(attack="loud-schema", says="malformed database schema (?[31mCLICK HERExxx"),
-    Case(attack="deep-folders", says="put aside"),
+    Case(attack="deep-folders", says="not a database"),
     Case(attack="large-value", says="too big"),
     Case(attack="bomb", words=["deep"], says="holds no JSON"),
     Case(attack="bomb", words=["large-number"], says="holds no JSON"),
@@ -125,20 +120,29 @@ REPLACED = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def replaced(besieged: Siege) -> dict[str, Outcome]:
+    """What came of each, some at a time: one by one they would take a minute."""
+    besieged.agent("roomy", file=6000)
+    return besieged.outcomes(
+        {
+            case.id: lambda case=case: besieged.attack(
+                case.attack, *map(besieged.named, case.words), agent=case.agent
+            )
+            for case in REPLACED
+        }
+    )
+
+
 @pytest.mark.parametrize("case", REPLACED, ids=lambda case: case.id)
 def test_a_file_that_cannot_be_trusted_is_put_aside_and_its_message_answered(
-    siege: Siege, case: Case
+    replaced: dict[str, Outcome], case: Case
 ) -> None:
-    if case.agent == "roomy":
-        siege.agent("roomy", file=6000)
-    words = [siege.named(word) for word in case.words]
-    with asked_meanwhile(siege):
-        attack = siege.attack(case.attack, *words, agent=case.agent)
-        assert siege.end_of(attack)["state"] == "delivered"
-    assert "done before" in siege.reply(attack)
-    assert siege.state(attack)["attempts"] == 2
-    assert any(case.says in line for line in siege.said(attack)), "\n".join(siege.said(attack))
-    assert len(siege.asides(attack)) == 1
+    found = replaced[case.id]
+    assert (found.state, found.attempts) == ("delivered", 2)
+    assert "done before" in found.reply
+    assert case.says in found.log
+    assert found.asides == 1
 
 
 # Rows that were never true
@@ -172,36 +176,38 @@ ROWS = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def untrue(besieged: Siege) -> dict[str, Outcome]:
+    return besieged.outcomes(
+        {case.id: lambda case=case: besieged.attack("row", json.dumps(case.rows)) for case in ROWS}
+    )
+
+
 @pytest.mark.parametrize("case", ROWS, ids=lambda case: case.id)
-def test_a_row_that_is_not_true_is_not_believed(siege: Siege, case: Rows) -> None:
-    with asked_meanwhile(siege):
-        attack = siege.attack("row", json.dumps(case.rows))
-        assert siege.end_of(attack)["state"] == "delivered"
-        after = siege.say("!say after", session=attack["session"])
-        assert siege.end_of(after)["state"] == "delivered"
-    assert len(siege.asides(attack)) == bool(case.says)
-    assert any(case.says in line for line in siege.said(attack))
+def test_a_row_that_is_not_true_is_not_believed(untrue: dict[str, Outcome], case: Rows) -> None:
+    found = untrue[case.id]
+    assert found.state == "delivered"
+    assert case.says in found.log
+    assert found.asides == bool(case.says)
 
 
-def test_a_message_that_is_said_to_be_answered_is_at_its_end(siege: Siege) -> None:
-    """A lie about its own message is all that a runner's word allows."""
+def test_of_its_own_message_a_runner_may_say_what_it_likes(siege: Siege) -> None:
     rows = [[None, 1, "ack", 1, {"outcome": "failed", "reason": "I do not want to."}]]
-    attack = siege.attack("row", json.dumps(rows))
     with asked_meanwhile(siege):
+        attack = siege.attack("row", json.dumps(rows))
         found = siege.end_of(attack)
     assert (found["state"], found["reason"]) == ("failed", "I do not want to.")
-    assert "I do not want to." in siege.reply(attack)
 
 
-def test_a_reply_of_five_megabytes_is_cut_and_delivered(siege: Siege) -> None:
+def test_a_text_of_five_megabytes_is_cut_and_delivered(siege: Siege) -> None:
     with asked_meanwhile(siege):
-        attack = siege.attack("long-reply")
+        attack = siege.attack("long-text")
         assert siege.end_of(attack)["state"] == "delivered"
-    sent = max(it["text"] for it in siege.session(attack)["deliveries"] if it["kind"] == "send")
-    assert (len(sent), sent[-4:]) == (1_000_004, " […]")
+    sent = [it["text"] for it in siege.session(attack)["deliveries"] if it["kind"] == "send"]
+    assert [(len(text), text[-4:]) for text in sent] == [(1_000_004, " […]")]
 
 
-# Files of the host, named where SQLite would delete them
+# The host's own files
 
 
 @pytest.mark.parametrize("victim", ["{home}/of the house", "{home}/../of somebody"])
@@ -216,28 +222,25 @@ def test_a_forged_journal_deletes_no_file_of_the_host(
 
 def test_links_with_telling_names_are_never_followed(siege: Siege) -> None:
     with asked_meanwhile(siege):
-        attack = siege.attack("plant", *(str(path) for path in siege.victims))
+        attack = siege.attack("plant", *map(str, siege.victims))
         assert siege.end_of(attack)["state"] == "delivered"
-        # Its runner is gone, everything is opened anew.
         siege.end_sandbox_of(attack)
-        after = siege.say("!shell cat ~/* ~/.failpoint ./*", session=attack["session"])
+        after = siege.say("!shell cat ~/* ~/.failpoint ./* 2>/dev/null", session=attack["session"])
         assert siege.end_of(after)["state"] == "delivered"
     assert SECRET not in siege.reply(after)
 
 
 def test_nothing_outside_can_be_reached(siege: Siege) -> None:
-    there = [siege.home.home / name for name in ("salver.db", "run/lock", "logs", "of the house")]
-    innocents = siege.home.home / "sessions" / siege.innocent
-    there += [innocents / "in" / "inbound.db", innocents / "out" / "outbound.db"]
+    there = ["salver.db", "run/lock", "logs", "of the house", "agents/innocent/AGENT.md"]
+    there += [f"sessions/{siege.innocent}/{name}" for name in ("in/inbound.db", "out/outbound.db")]
     with asked_meanwhile(siege):
-        attack = siege.attack(
-            "trespass", *map(str, there), siege.named("{api}"), siege.named("{line}")
-        )
+        paths = [siege.named(path) for path in (*(f"{{home}}/{name}" for name in there), "{api}", "{line}")]  # fmt: skip
+        attack = siege.attack("trespass", *paths)
         assert siege.end_of(attack)["state"] == "delivered"
     assert "worked: []" in siege.reply(attack)
 
 
-def test_a_sandbox_cannot_lock_its_next_one_out(siege: Siege) -> None:
+def test_a_sandbox_cannot_lock_the_next_one_out(siege: Siege) -> None:
     with asked_meanwhile(siege):
         attack = siege.attack("lock-out", agent="locked-out")
         assert siege.end_of(attack)["state"] == "delivered"
@@ -249,24 +252,28 @@ def test_a_sandbox_cannot_lock_its_next_one_out(siege: Siege) -> None:
 # Floods
 
 
-FLOODS = [
-    *(("flood-line", what) for what in ("rings", "greetings", "live", "long-live", "lists", "too-long", "deep", "garbage", "half", "numbers", "nothing")),
-    ("many-connections",),
-    *(("flood-gateway", what) for what in ("connections", "strangers", "bodies", "endless", "heads")),
-    ("storm",),
-    *(("rows-without-end", what) for what in ("small", "large", "costly")),
-    ("many-rows", "tool"),
-    ("wide-rows",),
-    ("fork-bomb-that-burns",),
-    ("hoard-watches",),
-]  # fmt: skip
+FLOODS = {
+    "chatter": ["flood-line rings", "flood-line greetings", "flood-line live"],
+    "costly frames": ["flood-line long-live", "flood-line lists", "flood-line deep"],
+    "broken frames": ["flood-line too-long", "flood-line garbage", "flood-line half", "flood-line numbers"],
+    "connections": ["flood-line nothing", "many-connections"],
+    "strange calls": ["flood-gateway strangers", "flood-gateway connections"],
+    "large calls": ["flood-gateway bodies", "flood-gateway endless", "flood-gateway heads"],
+    "files": ["storm", "hoard-watches"],
+    "small rows": ["rows-without-end small"],
+    "large rows": ["rows-without-end large"],
+    "costly rows": ["rows-without-end costly"],
+    "many rows": ["many-rows tool", "wide-rows"],
+    "processes": ["fork-bomb-that-burns"],
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("flood", FLOODS, ids="-".join)
-def test_a_flood_drowns_only_its_own_session(siege: Siege, flood: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_flood_drowns_only_its_own_session(siege: Siege, flood: str) -> None:
     with asked_meanwhile(siege) as innocents:
-        siege.attack(*flood)
-        siege.endure(ASSAULT)
+        for attack in FLOODS[flood]:
+            siege.attack(*attack.split())
+        time.sleep(ASSAULT)
         # One that must be started while it lasts.
         cold = siege.say("!say well", agent="innocent")
         assert siege.end_of(cold)["state"] == "delivered"
@@ -279,38 +286,40 @@ def test_a_listener_that_reads_nothing_does_not_fill_the_memory(siege: Siege) ->
     with siege.follower(slow), asked_meanwhile(siege):
         siege.until(slow, "running")
         siege.attack("flood-line", "long-live", session=slow["session"])
-        siege.endure(ASSAULT)
+        time.sleep(ASSAULT)
     assert siege.memory() - before < 100 * 2**20
 
 
 # Limits
 
 
-@pytest.mark.parametrize(
-    "place", ["/tmp", "/dev/shm", "/run", "/workspace", "/salver/out", "/salver/home"]
-)
-def test_whoever_fills_a_place_up_is_stopped(siege: Siege, place: str) -> None:
-    name = siege.agent(f"greedy{place.replace('/', '-')}", file=30, disk=60, tmp=16)
-    with asked_meanwhile(siege):
-        attack = siege.attack("fill", place, agent=name)
-        found = siege.end_of(attack)
-    if found["state"] == "failed" or found["attempts"] > 1:
-        said = found["reason"] + "".join(siege.said(attack))
-        assert "more than their 60 MiB of disk" in said
+FILLED = ["/tmp", "/dev/shm", "/run", "/workspace", "/salver/out", "/salver/home"]
+
+
+@pytest.fixture(scope="module")
+def filled(besieged: Siege) -> dict[str, Outcome]:
+    def fill(place: str) -> dict[str, Any]:
+        agent = besieged.agent(f"greedy{place.replace('/', '-')}", file=30, disk=60, tmp=16)
+        return besieged.attack("fill", place, agent=agent)
+
+    return besieged.outcomes({place: lambda place=place: fill(place) for place in FILLED})
+
+
+@pytest.mark.parametrize("place", FILLED)
+def test_whoever_fills_a_place_up_is_stopped(filled: dict[str, Outcome], place: str) -> None:
+    found = filled[place]
+    if place in ("/tmp", "/dev/shm", "/run"):
+        assert "stopped: No space left on device" in found.reply
     else:
-        assert "stopped: " in siege.reply(attack)
-    assert siege.size_of(attack) < 200 * 2**20
+        assert found.attempts > 1
+        assert "cause=disk" in found.log
 
 
-@pytest.mark.parametrize(
-    "attack", ["fill-with-nothing", "fork-bomb", "memory-hog", "memory-hog-of-many"]
-)
+@pytest.mark.parametrize("attack", ["fill-with-nothing", "fork-bomb", "memory-hog", "memory-hog-of-many"])  # fmt: skip
 def test_whoever_takes_too_much_is_stopped(siege: Siege, attack: str) -> None:
     name = siege.agent(f"greedy-{attack}", memory=128, processes=32, disk=60)
     with asked_meanwhile(siege):
-        tried = siege.attack(attack, agent=name)
-        found = siege.end_of(tried)
-        assert found["state"] == "delivered", found
+        assert siege.end_of(siege.attack(attack, agent=name))["state"] == "delivered"
 
 
 # Runners that die, and messages that kill them
@@ -324,50 +333,55 @@ def test_a_poison_message_fails_alone(siege: Siege) -> None:
         behind = siege.say("!say behind", session=session)
         ends = [siege.end_of(message) for message in (first, poison, behind)]
     assert [end["state"] for end in ends] == ["delivered", "failed", "delivered"]
-    assert "The sandbox ended 3 times while it worked on this message" in ends[1]["reason"]
-    assert ends[1]["reason"] in siege.reply(poison)
+    reason = ends[1]["reason"]
+    assert "The sandbox ended 3 times while it worked on this message" in reason
+    assert siege.reply(poison) == reason
     after = siege.say("!say after", session=session)
     assert siege.end_of(after)["state"] == "delivered"
-    assert ends[1]["reason"] in siege.told_the_agent(session)
+    assert reason in siege.told_the_agent(session)
 
 
-@pytest.mark.parametrize("order", ["!shell kill -9 $PPID", "!shell kill -9 -1", "!crash"])
-def test_a_runner_that_always_dies_is_given_up_with_a_reason(siege: Siege, order: str) -> None:
+def test_a_runner_that_always_dies_is_given_up_with_a_reason(siege: Siege) -> None:
     with asked_meanwhile(siege):
-        message = siege.say(order)
-        found = siege.end_of(message)
-    assert (found["state"], found["attempts"]) == ("failed", 3)
-    assert "The sandbox ended 3 times" in found["reason"]
+        orders = ["!crash", "!shell kill -9 $PPID", "!shell kill -9 1; kill -9 -1"]
+        ends = [siege.end_of(message) for message in [siege.say(order) for order in orders]]
+    for end in ends:
+        assert (end["state"], end["attempts"]) == ("failed", 3)
+        assert "The sandbox ended 3 times" in end["reason"]
 
 
 # Restarts
 
 
-LEFT = [
-    ("forged-live-journal", "{home}/of the house"),
-    ("journal-for-ever",),
-    ("wal-header",),
-    ("typeless", "turn", "'abc'"),
-]
+LEFT = {
+    "forged-live-journal": ["{home}/of the house"],
+    "journal-for-ever": [],
+    "wal-header": [],
+    "typeless": ["turn", "'abc'"],
+}
+"""Attacks that are made while there is no server."""
 
 
 @pytest.mark.parametrize("lives", [True, False], ids=["adopted", "dead"])
-@pytest.mark.parametrize("left", LEFT, ids=lambda left: left[0])
 def test_what_was_left_for_the_next_server_harms_it_as_little(
-    tmp_path: Path, left: tuple[str, ...], *, lives: bool
+    tmp_path: Path, *, lives: bool
 ) -> None:
     with house(tmp_path, SALVER_STALL="4") as home:
         siege = begun(home)
-        attack, *words = map(siege.named, left)
-        made = siege.attack(attack, *words, before="!slow 0.5")
-        siege.until(made, "running")
+        attacks = [
+            siege.attack(name, *map(siege.named, words), before="!slow 0.5")
+            for name, words in LEFT.items()
+        ]
+        for attack in attacks:
+            siege.until(attack, "running")
         home.kill()
-        siege.until_made()
+        siege.until_made(attacks)
         if not lives:
             home.kill_sandboxes()
         home.start()
         with asked_meanwhile(siege):
-            assert siege.end_of(made)["state"] == "delivered"
+            ends = [siege.end_of(attack) for attack in attacks]
+        assert {end["state"] for end in ends} == {"delivered"}
         siege.unharmed()
 
 
@@ -375,55 +389,62 @@ def test_a_forged_label_gains_nothing(tmp_path: Path) -> None:
     """The init of a sandbox carries its label in its own memory, and its own user may write to that."""
     with house(tmp_path) as home:
         siege = begun(home)
-        victim = tmp_path / "a large file of somebody"
+        victim = tmp_path / "v"
         victim.write_bytes(SECRET.encode() * 1_000_000)
         siege.guard(victim)
         own = siege.say("!say hello")
         assert siege.end_of(own)["state"] == "delivered"
-        innocents = siege.mark_of(siege.innocent)
-        for name in (siege.innocent, own["session"]):
+        before = siege.mark_of(siege.innocent)
+        for name in (own["session"], siege.innocent):
             forged = siege.attack("forged-label", name, "1", str(victim), session=own["session"])
             assert siege.end_of(forged)["state"] == "delivered"
             assert siege.reply(forged).rstrip().endswith("done")
             home.kill()
             home.start()
-            busy = siege.say("!shell timeout 2 sh -c 'while :; do :; done'", session=own["session"])
+            # Whoever does something is looked at every second, and its log is kept short.
+            busy = siege.say("!shell timeout 1.2 yes >/dev/null", session=own["session"])
             with asked_meanwhile(siege):
                 siege.end_of(busy)
             siege.unharmed()
-            assert siege.mark_of(siege.innocent) == innocents
+            assert siege.mark_of(siege.innocent) == before
 
 
 # What takes long
 
 
 def test_whoever_holds_everything_up_holds_up_only_himself(tmp_path: Path) -> None:
-    """Locks, leases, frozen runners and endless healing, all at once."""
+    """Locks, leases, frozen runners, readers that hang and healing without end, all at once."""
     with house(tmp_path, SALVER_STALL="4", SALVER_MOST_SANDBOXES="16") as home:
         siege = begun(home)
         with asked_meanwhile(siege) as innocents:
-            healed = siege.attack("journal-to-a-pipe")
-            frozen = siege.attack("freeze")
-            locked = siege.attack("frozen-lock")
-            torn = siege.attack("frozen-journal", str(next(iter(siege.victims))))
-            back = siege.attack("rows-go-back")
             deaf = siege.attack("freeze-and-chatter")
-            slow = [siege.attack("huge-schema", agent="hostile") for _ in range(3)]
-            holding = [siege.attack("read-transaction"), siege.attack("leased-inbound")]
-            held = [
-                siege.say("!say after", session=it["session"]) for it in holding if siege.end_of(it)
+            stuck = [
+                siege.attack("journal-to-a-pipe"),
+                siege.attack("freeze"),
+                siege.attack("frozen-lock"),
+                siege.attack("frozen-journal", siege.named("{home}/of the house")),
+                siege.attack("rows-go-back"),
+                *(siege.attack("huge-schema") for _ in range(3)),
             ]
-            siege.until(deaf, "running")
-            time.sleep(1.0)  # so that it is frozen, which nothing tells
+            holding = [siege.attack("read-transaction"), siege.attack("leased-inbound")]
+            for attack in holding:
+                assert siege.end_of(attack)["state"] == "delivered"
+                stuck.append(siege.say("!say after", session=attack["session"]))
+            siege.until_made([deaf])
             siege.stop(deaf)
             assert siege.end_of(deaf)["state"] == "stopped"
-            for message in (healed, frozen, locked, torn, back, *slow, *held):
-                assert siege.end_of(message, within=60)["state"] == "delivered", message
-        assert len(innocents.waits) > 50
+            for message in stuck:
+                assert siege.end_of(message)["state"] == "delivered", message
+        assert len(innocents.waits) > 20
         said = home.log()
-        assert "It kept inbound.db locked" in said
-        assert "It obeyed no order" in said
-        assert "rolling its journal back took too long" in said
+        for words in (
+            "kept inbound.db locked",
+            "obeyed no order",
+            "rolling its journal back took too long",
+            "outbound.db is locked, for",
+            "outbound.db has a journal beside it, for",
+        ):
+            assert words in said
         siege.unharmed()
 
 
@@ -433,21 +454,24 @@ def test_a_runner_that_does_not_leave_makes_room_all_the_same(tmp_path: Path) ->
         siege = Siege(home)
         frozen = siege.attack("freeze-when-idle")
         assert siege.end_of(frozen)["state"] == "delivered"
+        siege.until_there("frozen")
         siege.agent("innocent")
         innocent = siege.say("!say well", agent="innocent")
-        assert siege.end_of(innocent, within=15)["state"] == "delivered"
+        assert siege.end_of(innocent, within=10)["state"] == "delivered"
+        assert "did not leave when it was asked to" in home.log()
 
 
 # After all that
 
 
 def test_the_server_has_kept_its_shape(siege: Siege) -> None:
+    assert siege.home.kills == 0
     assert siege.memory() < MOST_MEMORY
-    assert len(siege.home.log()) < MOST_LOG, siege.home.log()[:4000]
-    assert "Traceback" not in siege.home.log()
-    assert SECRET not in siege.home.log()
+    said = siege.home.log()
+    assert len(said) < MOST_LOG, said[:4000]
+    assert "Traceback" not in said
+    assert SECRET not in said
     found = subprocess.run(
         ["grep", "-rlaF", SECRET, siege.home.home], capture_output=True, text=True, check=False
     )
-    own = {str(path) for path in siege.victims}
-    assert set(found.stdout.split("\n")) - own == {""}
+    assert set(found.stdout.splitlines()) == {str(siege.home.home / "of the house")}

@@ -1,5 +1,6 @@
 """How a turn is run with a model vendor's code; one file each, found by name and imported only when used."""
 
+import asyncio
 import importlib
 import sys
 from pathlib import Path
@@ -22,6 +23,13 @@ class Provider(Protocol):
         `turn.kept` as it is.
         """
         ...
+
+
+async def loaded(name: str) -> Provider:
+    """`load`, aside where that takes a second: a stop must be heard meanwhile."""
+    if (PACKS / name).is_dir():
+        return await asyncio.to_thread(load, name)
+    return load(name)
 
 
 def load(name: str) -> Provider:

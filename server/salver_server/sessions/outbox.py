@@ -49,7 +49,7 @@ ROWS_A_SECOND = 2000
 """A runner writes some fifty at most; taking more would keep the others from salver.db."""
 CHARACTERS_A_SECOND = 16 * 1024 * 1024
 """Of the rows' bodies: reading them takes time from everyone."""
-HELD_UP = 15.0
+HELD_UP = 10.0
 """Seconds for which a file may stay locked or torn; a commit takes some milliseconds."""
 LONGEST_PAUSE = 0.5
 """Seconds between two looks at a file that has been held up for long."""

@@ -15,11 +15,11 @@ LONGEST_STEP = 5.0
 """Seconds between two rounds at most; they only look at memory unless something is overdue."""
 PRESSURE = 10.0
 """Seconds from one step against a turn without progress to the next, at most."""
-HELD_UP = 15.0
+HELD_UP = 10.0
 """Seconds for which a sandbox may keep inbound.db locked before it is ended."""
-OBEDIENCE = 10.0
+OBEDIENCE = 5.0
 """Seconds that a runner has for an order of a person's; it needs less than one."""
-FAREWELL = 10.0
+FAREWELL = 2.0
 """Seconds that a runner with nothing to do has for leaving when it was asked to."""
 
 

@@ -60,12 +60,15 @@ async def test_health_is_heard_by_tcp(house: House, path: bytes) -> None:
     assert answer.endswith(HEALTHY)
 
 
-@pytest.mark.parametrize("request_", TRICKS.values(), ids=list(TRICKS))
-async def test_nothing_else_is_heard_by_tcp(house: House, request_: bytes) -> None:
-    answer = await ask(house, request_)
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.split()[1] in (b"404", b"400")
-    assert body in (b"", b"0\r\n\r\n", b"Invalid HTTP request received.")
+async def test_nothing_else_is_heard_by_tcp(house: House) -> None:
+    heard: dict[str, bytes] = {}
+    for name, request in TRICKS.items():
+        answer = await ask(house, request)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        refused = head.split()[1] in (b"404", b"400")
+        if not (refused and body in (b"", b"0\r\n\r\n", b"Invalid HTTP request received.")):
+            heard[name] = answer
+    assert heard == {}
     assert house.running.rooms.keeper.stopped  # as it was before
     assert [agent.name for agent in await house.running.rooms.agents.refresh()] == ["salver"]
 

@@ -15,6 +15,7 @@ from salver_server.runtimes import Identity
 from salver_server.sessions.line import (
     FRAMES_A_SECOND,
     LONGEST_FRAME,
+    LONGEST_TEXT,
     MOST_CONNECTIONS,
     PROTOCOL,
     Heard,
@@ -238,6 +239,28 @@ async def test_a_flood_is_read_at_its_pace(ends: Ends) -> None:
         await runner.send(*[b'{"frame": "ring"}'] * FRAMES_A_SECOND * 3)
         await ends.ear.hears(FRAMES_A_SECOND)
         assert len(ends.ear.heard) < FRAMES_A_SECOND * 2
+
+
+async def test_live_text_is_cut_where_it_is_too_long(ends: Ends) -> None:
+    async with ends.runner() as runner:
+        await runner.say({**LIVE, "text": "x" * (LONGEST_TEXT + 1)})
+        await ends.ear.hears()
+    assert ends.ear.heard == [
+        (Progress(session=SESSION, turn=1, kind="text", text="x" * LONGEST_TEXT), 0.0)
+    ]
+
+
+async def test_a_runner_that_reads_nothing_costs_no_memory(ends: Ends) -> None:
+    async with ends.runner() as runner:
+        await runner.say(HELLO)
+        await ends.ear.hears()
+        for _ in range(100_000):
+            ends.line.ring()
+        ends.line.close()
+        unread = 0
+        while await runner.told():
+            unread += 1
+    assert unread < 50_000
 
 
 async def test_only_the_sandbox_s_user_may_come_in(ends: Ends) -> None:

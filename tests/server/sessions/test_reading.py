@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import os
 import sqlite3
 import sys
@@ -466,7 +467,13 @@ def test_a_folder_that_is_exchanged_is_of_no_avail(
 
 
 def readers() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "reader.py" in child.cmdline()[-1]]
+    found: list[psutil.Process] = []
+    for child in psutil.Process().children():
+        # One that has ended and is not yet collected has no command line.
+        with contextlib.suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+            if "reader.py" in child.cmdline()[-1]:
+                found.append(child)
+    return found
 
 
 async def test_a_reader_that_dies_costs_nothing_but_another_look(

@@ -175,8 +175,11 @@ def _delegated(unified: Path, own: str) -> Path | None:
 
 def _limit_memory(folder: Path, limit: int, *, version: Version) -> None:
     if version == 1:
-        _set(folder / "memory.limit_in_bytes", limit)
         swap, most = folder / "memory.memsw.limit_in_bytes", limit
+        # A group that is still there may have a lower one, which memory alone must not pass.
+        with suppress(FileNotFoundError):
+            _set(swap, -1)
+        _set(folder / "memory.limit_in_bytes", limit)
     else:
         _set(folder / "memory.max", limit)
         swap, most = folder / "memory.swap.max", 0
