@@ -2,9 +2,9 @@
 
     python -m tests.bench [NAME ...] [--long]
 
-A name is that of a file in measures/. Nothing here passes or fails; the end says which budgets are
-missed. Other work on the computer is noise here: compare what is found with the floor of the same run,
-or run it all with more right to the processor (`sudo nice -n -10 make bench`). Every server and sandbox is real, and none is left behind, not even after Ctrl-C.
+A name is that of a file in measures/. Nothing here passes or fails by the clock; the end says which
+budgets are missed. Other work on the computer is noise: compare with the floor of the same run. Every
+server and sandbox is real, and none is left behind, not even after Ctrl-C.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import pkgutil
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterable
 
 from tests.bench import measures
@@ -37,12 +38,14 @@ def main() -> None:
     chosen = {name: it for name, it in known.items() if name in options.names or not options.names}
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     findings: list[Finding] = []
+    whole = False
     try:
         with open_yard() as yard:
-            asyncio.run(measured(chosen, yard, Pace(long=options.long), findings))
+            whole = asyncio.run(measured(chosen, yard, Pace(long=options.long), findings))
     except KeyboardInterrupt:
         say("interrupted")
     report(findings)
+    sys.exit(not whole)
 
 
 def discover() -> dict[str, Measure]:
@@ -55,13 +58,20 @@ def discover() -> dict[str, Measure]:
 
 async def measured(
     chosen: dict[str, Measure], yard: Yard, pace: Pace, findings: list[Finding]
-) -> None:
+) -> bool:
+    """Fill `findings`; false if a measurement broke down."""
+    whole = True
     for name, measure in chosen.items():
         began = time.perf_counter()
         say(f"{name}: {measure.title} …")
-        async for finding in measure.run(yard, pace):
-            findings.append(finding)  # noqa: PERF401  what was found before a Ctrl-C is kept
+        try:
+            async for finding in measure.run(yard, pace):
+                findings.append(finding)  # noqa: PERF401  what was found before a Ctrl-C is kept
+        except Exception:  # noqa: BLE001  the rim: the other measurements go on
+            traceback.print_exc()
+            whole = False
         say(f"{name}: {time.perf_counter() - began:.0f} s")
+    return whole
 
 
 def report(findings: Iterable[Finding]) -> None:

@@ -37,18 +37,28 @@ RECORD = {
 
 def core(server: int) -> list[int]:
     """The server and its own helpers: the processes that read what sandboxes have written."""
-    children = psutil.Process(server).children()
-    return [server, *(it.pid for it in children if "reader.py" in " ".join(it.cmdline()))]
+    return [server, *(child.pid for child in _children(server) if _reads(child))]
 
 
 def sandboxes(server: int) -> list[list[int]]:
     """The processes of each sandbox below a server."""
-    own = set(core(server))
     return [
-        [child.pid, *(it.pid for it in child.children(recursive=True))]
-        for child in psutil.Process(server).children()
-        if child.pid not in own
+        [child.pid, *(it.pid for it in _children(child.pid, recursive=True))]
+        for child in _children(server)
+        if not _reads(child)
     ]
+
+
+def _children(pid: int, *, recursive: bool = False) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=recursive)
+    return []
+
+
+def _reads(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return any(word.endswith("reader.py") for word in process.cmdline())
+    return False
 
 
 def memory(pids: Sequence[int]) -> float:

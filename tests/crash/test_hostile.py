@@ -271,8 +271,7 @@ FLOODS = {
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_flood_drowns_only_its_own_session(siege: Siege, flood: str) -> None:
     with asked_meanwhile(siege) as innocents:
-        for attack in FLOODS[flood]:
-            siege.attack(*attack.split())
+        siege.until_made([siege.attack(*attack.split()) for attack in FLOODS[flood]])
         time.sleep(ASSAULT)
         # One that must be started while it lasts.
         cold = siege.say("!say well", agent="innocent")
@@ -285,7 +284,7 @@ def test_a_listener_that_reads_nothing_does_not_fill_the_memory(siege: Siege) ->
     slow = siege.say("!slow 30")
     with siege.follower(slow), asked_meanwhile(siege):
         siege.until(slow, "running")
-        siege.attack("flood-line", "long-live", session=slow["session"])
+        siege.until_made([siege.attack("flood-line", "long-live", session=slow["session"])])
         time.sleep(ASSAULT)
     assert siege.memory() - before < 100 * 2**20
 
@@ -424,8 +423,9 @@ def test_whoever_holds_everything_up_holds_up_only_himself(tmp_path: Path) -> No
                 siege.attack("frozen-lock"),
                 siege.attack("frozen-journal", siege.named("{home}/of the house")),
                 siege.attack("rows-go-back"),
-                *(siege.attack("huge-schema") for _ in range(3)),
             ]
+            siege.agent("roomy", file=6000)
+            slow = [siege.attack("huge-schema", agent="roomy") for _ in range(3)]
             holding = [siege.attack("read-transaction"), siege.attack("leased-inbound")]
             for attack in holding:
                 assert siege.end_of(attack)["state"] == "delivered"
@@ -433,8 +433,9 @@ def test_whoever_holds_everything_up_holds_up_only_himself(tmp_path: Path) -> No
             siege.until_made([deaf])
             siege.stop(deaf)
             assert siege.end_of(deaf)["state"] == "stopped"
-            for message in stuck:
+            for message in (*stuck, *slow):
                 assert siege.end_of(message)["state"] == "delivered", message
+            assert all(siege.state(message)["attempts"] > 1 for message in slow)
         assert len(innocents.waits) > 20
         said = home.log()
         for words in (

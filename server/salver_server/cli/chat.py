@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
+from salver_server.cli import show
 from salver_server.cli.connection import (
     EXIT_FAILED,
     EXIT_NOT_RUNNING,
@@ -117,12 +118,11 @@ class Screen:
                 case "state":
                     self._say_trouble(event["trouble"])
                 case "text" if self._streams:
-                    click.echo(event["text"], nl=False)
-                    self._streamed += event["text"]
+                    self._stream(event["text"])
                 case "again" if self._streams:
                     self._aside("· the answer was cut off and begins again")
-                    self._streamed = event["text"]
-                    click.echo(event["text"], nl=False)
+                    self._streamed = ""
+                    self._stream(event["text"])
                 case "tool":
                     self._aside(f"· {event['text']}")
                 case "delivery" if event["delivery"]["kind"] == "send":
@@ -138,14 +138,23 @@ class Screen:
         if delivery["id"] not in self._told:
             self._told.add(delivery["id"])
             self._finish_line()
-            click.echo(delivery["text"])
+            click.echo(self._shown(delivery["text"]))
 
     def _finish(self, end: dict[str, Any]) -> None:
         self._finish_line()
-        if end["reply"] and self._streamed.strip() != end["reply"].strip():
-            click.echo(end["reply"])
+        reply = self._shown(end["reply"])
+        if reply and self._streamed.strip() != reply.strip():
+            click.echo(reply)
         if end["reason"]:
-            click.echo(f"salver: {end['state']}: {end['reason']}", err=True)
+            click.echo(f"salver: {end['state']}: {show.plain(end['reason'])}", err=True)
+
+    def _stream(self, text: str) -> None:
+        text = self._shown(text)
+        click.echo(text, nl=False)
+        self._streamed += text
+
+    def _shown(self, text: str) -> str:
+        return show.plain(text) if self._live else text
 
     def _finish_line(self) -> None:
         if self._streamed and not self._streamed.endswith("\n"):
@@ -155,11 +164,11 @@ class Screen:
     def _aside(self, line: str) -> None:
         if self._live:
             self._finish_line()
-            click.echo(click.style(line, dim=True), err=True)
+            click.echo(click.style(show.plain(line), dim=True), err=True)
 
     def _say_trouble(self, trouble: str) -> None:
         if trouble and trouble != self._trouble:
-            click.echo(f"salver: it waits: {trouble}", err=True)
+            click.echo(f"salver: it waits: {show.plain(trouble)}", err=True)
         self._trouble = trouble
 
 

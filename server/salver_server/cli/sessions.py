@@ -42,7 +42,7 @@ def show_(id_: str, as_json: bool) -> None:
     if found["trouble"]:
         click.echo(f"It waits: {found['trouble']}")
     for message in found["messages"]:
-        reason = f"  ({message['reason']})" if message["reason"] else ""
+        reason = f"  ({show.plain(message['reason'])})" if message["reason"] else ""
         click.echo(
             f"{message['accepted_at']}  {message['state']:<18} {_short(message['text'])}{reason}"
         )
@@ -75,5 +75,5 @@ def close(id_: str, as_json: bool) -> None:
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    line = show.plain(" ".join(text.split()))
     return line if len(line) <= WIDEST else line[: WIDEST - 1] + "…"

@@ -1,10 +1,18 @@
 """Printing: tables for people, JSON for programs."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
+
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """Without what a terminal would obey: texts may be a sandbox's."""
+    return CONTROL.sub("", text)
 
 
 def as_json(value: object) -> None:
@@ -14,7 +22,8 @@ def as_json(value: object) -> None:
 def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, empty: str) -> None:
     """Columns as wide as their longest cell; `empty` is said when there is no row."""
     lines = [
-        [str(row[column] if row[column] is not None else "") for column in columns] for row in rows
+        [plain(str(row[column] if row[column] is not None else "")) for column in columns]
+        for row in rows
     ]
     if not lines:
         click.echo(empty)

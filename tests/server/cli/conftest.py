@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import pty
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +55,21 @@ class Shell:
         done = await self.run(*words, stdin=stdin, **env)
         assert (done.code, done.err) == (0, "")
         return done.out
+
+    async def on_terminal(self, *words: str) -> tuple[str, str]:
+        """What `salver WORDS` writes to a terminal, and to stderr."""
+        here, there = pty.openpty()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "salver_server", *words),
+            stdout=there,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "SALVER_HOME": str(self.home)},
+        )
+        os.close(there)
+        _, err = await process.communicate()
+        out = os.read(here, 65536).decode()
+        os.close(here)
+        return out.replace("\r\n", "\n"), err.decode()
 
 
 @pytest.fixture

@@ -1,18 +1,16 @@
-import asyncio
-import os
-import pty
-import sys
 import time
 from typing import Any
 
 import pytest
 
-from salver_server.app import Running
 from tests.server.cli.conftest import Rude, Shell, hanging_up, saying, telling
 
 ACCEPTED = {"id": "msg-1", "session": "ses-1", "again": False}
 QUEUED = {"event": "state", "state": "queued", "reason": "", "trouble": ""}
-SENT = {"event": "delivery", "delivery": {"id": "del-1", "kind": "send", "text": "wait"}}
+SENT: dict[str, Any] = {
+    "event": "delivery",
+    "delivery": {"id": "del-1", "kind": "send", "text": "wait"},
+}
 END = {"event": "end", "state": "delivered", "reason": "", "reply": "hi"}
 
 
@@ -73,23 +71,31 @@ async def test_a_message_that_can_not_be_accepted_is_the_caller_s_mistake(shell:
         assert done.err.startswith("salver: The")
 
 
-async def test_on_a_terminal_the_reply_streams_and_tools_are_shown(
-    house: Running,
-) -> None:
-    here, there = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "salver_server", "chat", "!say one\n!shell echo two\n!say three"),
-        stdout=there,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "SALVER_HOME": str(house.rooms.settings.home)},
-    )
-    os.close(there)
-    _, err = await process.communicate()
-    out = os.read(here, 65536).decode().replace("\r\n", "\n")
-    os.close(here)
-    assert process.returncode == 0, err
+@pytest.mark.usefixtures("house")
+async def test_on_a_terminal_the_reply_streams_and_tools_are_shown(shell: Shell) -> None:
+    out, err = await shell.on_terminal("chat", "!say one\n!shell echo two\n!say three")
     assert [line for line in out.splitlines() if line] == ["one", "$ echo two", "two", "three"]
-    assert "· shell" in err.decode()
+    assert "· shell" in err
+
+
+async def test_on_a_terminal_an_agent_moves_no_cursor_and_sets_no_clipboard(
+    shell: Shell, rude: Rude
+) -> None:
+    evil = "\x1b]52;c;aGk=\x07\x9b2J\rfine\ttext\n"
+    rude.answers = [
+        saying(ACCEPTED, status=202),
+        telling(
+            {**QUEUED, "trouble": evil},
+            {"event": "text", "text": evil},
+            {"event": "tool", "text": evil},
+            {**SENT, "delivery": {**SENT["delivery"], "text": evil}},
+            {**END, "state": "failed", "reply": evil + "!", "reason": evil},
+        ),
+    ]
+    out, err = await shell.on_terminal("chat", "hello")
+    assert out.count("fine\ttext") == 3
+    for text in (out, err.replace("\x1b[2m", "").replace("\x1b[0m", "")):
+        assert not {"\x1b", "\x07", "\x9b", "\r"} & set(text)
 
 
 # With a server that goes away

@@ -200,6 +200,13 @@ async def test_a_session_is_shown_in_short_lines(shell: Shell, stopped: Running)
     assert [message["text"] for message in found["messages"]] == ["a line\nand " + "x" * 100]
 
 
+async def test_a_list_moves_no_cursor(shell: Shell, stopped: Running) -> None:
+    _, session = await write(stopped, "\x1b[2Jhello")
+    out, _ = await shell.on_terminal("sessions", "show", session)
+    assert out.endswith("[2Jhello\n")
+    assert "\x1b" not in out
+
+
 async def test_a_stopped_session_says_so(shell: Shell, stopped: Running) -> None:
     _, session = await write(stopped)
     assert await shell.ok("sessions", "stop", session) == "It is being stopped.\n"
