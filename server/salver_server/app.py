@@ -36,7 +36,7 @@ from salver_server.sessions.adoption import Adoption
 from salver_server.sessions.house import House
 from salver_server.sessions.inbox import Inbox
 from salver_server.sessions.keeper import Keeper
-from salver_server.sessions.outbox import Outbox
+from salver_server.sessions.outbox import News, Outbox
 from salver_server.sessions.reading import open_reading
 from salver_server.sessions.watch import Watch
 from salver_server.sessions.watchdog import Watchdog
@@ -139,6 +139,18 @@ async def _open_rooms(
     def changed(session: SessionId) -> None:
         hub.publish(session, Changed(session=session))
 
+    def handed(session: SessionId) -> None:
+        keeper.handed(session)
+
+    async def make_way(session: SessionId) -> None:
+        await keeper.make_way(session)
+
+    def brought(news: News) -> None:
+        keeper.brought(news)
+
+    def distrusted(session: SessionId, why: str) -> None:
+        keeper.distrust(session, why)
+
     # Rooms of one storey meet here: each is handed the other's callable.
     inbox = Inbox(
         database=database,
@@ -146,7 +158,8 @@ async def _open_rooms(
         identity=identity,
         clock=clock,
         tasks=tasks,
-        handed=lambda session: keeper.handed(session),
+        handed=handed,
+        make_way=make_way,
     )
     outbox = Outbox(
         database=database,
@@ -154,8 +167,8 @@ async def _open_rooms(
         places=where,
         clock=clock,
         tasks=tasks,
-        brought=lambda news: keeper.brought(news),
-        distrusted=lambda session, why: keeper.distrust(session, why),
+        brought=brought,
+        distrusted=distrusted,
     )
     watch = Watch(outbox.ask)
     house = House(

@@ -26,8 +26,8 @@ from tests.crash.harness import FINAL_STATES, House
 
 PATIENCE = 40.0
 """Seconds for an attacked message to come to its end."""
-PROMPT = DEADLINE
-"""Seconds within which the innocent are answered, whatever others do."""
+SHARE = 10
+"""By how much the innocent may be slower than before, beside the deadline: attackers need the processor, too."""
 BREATH = 0.03
 """Seconds between two messages to the innocent."""
 SECRET = "what-only-the-host-knows-7f3a"
@@ -112,16 +112,22 @@ class Siege:
         return accepted
 
     def attack(
-        self, name: str, *words: str, agent: str = "hostile", session: str = "", before: str = ""
+        self,
+        name: str,
+        *words: str,
+        agent: str = "hostile",
+        session: str = "",
+        before: str = "",
+        after: str = "",
     ) -> Message:
-        """Order this attack; the message, when repeated, finds it done."""
+        """Order this attack, between other orders; the message, when repeated, finds it done."""
         self.attacks += 1
         assert name in hostile_attacks.ATTACKS, name
         self.agent(agent)
         self._arm(agent)
         command = ["!shell python3 hostile_attacks.py", name, f"t{self.attacks}"]
         order = " ".join([*command, *map(quoted, words)])
-        message = self.say(f"{before}\n{order}", agent=agent, session=session)
+        message = self.say(f"{before}\n{order}\n{after}", agent=agent, session=session)
         work = self.home.home / "agents" / agent / "work"
         self.made[message["id"]] = work / f".made-t{self.attacks}"
         return message
@@ -132,12 +138,14 @@ class Siege:
         waiting = list(attacks.items())
         while waiting:
             wave, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
-            with asked_meanwhile(self):
-                messages = {name: attack() for name, attack in wave}
-                ends = {name: self.end_of(message) for name, message in messages.items()}
-            found |= {name: self._outcome(messages[name], end) for name, end in ends.items()}
-            self.unharmed()
-            self.disarm()
+            try:
+                with asked_meanwhile(self):
+                    messages = {name: attack() for name, attack in wave}
+                    ends = {name: self.end_of(message) for name, message in messages.items()}
+                found |= {name: self._outcome(messages[name], end) for name, end in ends.items()}
+                self.unharmed()
+            finally:
+                self.disarm()
         return found
 
     def _outcome(self, message: Message, end: dict[str, Any]) -> Outcome:
@@ -306,8 +314,17 @@ class Innocents:
 
 @contextlib.contextmanager
 def asked_meanwhile(siege: Siege) -> Generator[Innocents]:
-    """Ask the innocent session all the while; it must answer promptly, every time."""
+    """Ask the innocent session all the while; it must answer promptly, every time.
+
+    Others may delay it by the deadline of a read; on a machine that is busy with more than this, it takes
+    longer anyway.
+    """
     found, over = Innocents(), threading.Event()
+    over.set()
+    _ask(siege.home.home, siege.innocent, found, over)
+    assert not found.problem, (found.problem, siege.home.log()[-4000:])
+    over.clear()
+    prompt = DEADLINE + SHARE * found.waits.pop()
     asking = threading.Thread(
         target=_ask, args=(siege.home.home, siege.innocent, found, over), daemon=True
     )
@@ -319,7 +336,7 @@ def asked_meanwhile(siege: Siege) -> Generator[Innocents]:
         asking.join(timeout=60)
     log = siege.home.log()[-4000:]
     assert not found.problem, (found.problem, log)
-    assert max(found.waits) < PROMPT, (sorted(found.waits)[-5:], log)
+    assert max(found.waits) < prompt, (sorted(found.waits)[-5:], prompt, log)
 
 
 def _ask(home: Path, session: str, found: Innocents, over: threading.Event) -> None:
@@ -331,7 +348,7 @@ def _ask(home: Path, session: str, found: Innocents, over: threading.Event) -> N
                 answer = client.post("/messages", json={"text": "!say well", "session": session})
                 id_ = answer.raise_for_status().json()["id"]
                 while (state := client.get(f"/messages/{id_}").json()["state"]) not in FINAL_STATES:
-                    if time.monotonic() - began > 10 * PROMPT:
+                    if time.monotonic() - began > PATIENCE:
                         found.problem = f"an innocent message is still {state}"
                         return
                     time.sleep(0.003)

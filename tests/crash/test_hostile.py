@@ -5,6 +5,7 @@ another agent is asked all the time and must be answered promptly.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from salver_server.sessions.folders import MOST_ASIDE, set_aside
 from tests.crash.harness import House, house
 from tests.crash.hostile_siege import SECRET, Outcome, Siege, asked_meanwhile
 
@@ -39,9 +41,11 @@ def besieged(tmp_path_factory: pytest.TempPathFactory) -> Generator[Siege]:
 
 @pytest.fixture
 def siege(besieged: Siege) -> Generator[Siege]:
-    yield besieged
-    besieged.unharmed()
-    besieged.disarm()
+    try:
+        yield besieged
+        besieged.unharmed()
+    finally:
+        besieged.disarm()
 
 
 def begun(home: House) -> Siege:
@@ -143,6 +147,23 @@ def test_a_file_that_cannot_be_trusted_is_put_aside_and_its_message_answered(
     assert "done before" in found.reply
     assert case.says in found.log
     assert found.asides == 1
+
+
+def test_what_was_put_aside_is_taken_away_however_deep_it_lies(tmp_path: Path) -> None:
+    try:
+        for number in range(MOST_ASIDE + 2):
+            deep = tmp_path / "out"
+            for _ in range(3000):
+                deep.mkdir()
+                # By handle: no path is as long.
+                os.chdir(deep)
+                deep = Path("deeper")
+            os.chdir(tmp_path)
+            set_aside(tmp_path / "out")
+            assert len(list(tmp_path.iterdir())) == min(number + 1, MOST_ASIDE)
+    finally:
+        os.chdir(Path(__file__).parent)
+        subprocess.run(["rm", "-rf", tmp_path], check=True)
 
 
 # Rows that were never true
@@ -281,11 +302,12 @@ def test_a_flood_drowns_only_its_own_session(siege: Siege, flood: str) -> None:
 
 def test_a_listener_that_reads_nothing_does_not_fill_the_memory(siege: Siege) -> None:
     before = siege.memory()
-    slow = siege.say("!slow 30")
-    with siege.follower(slow), asked_meanwhile(siege):
-        siege.until(slow, "running")
-        siege.until_made([siege.attack("flood-line", "long-live", session=slow["session"])])
-        time.sleep(ASSAULT)
+    with asked_meanwhile(siege):
+        attack = siege.attack("flood-line", "long-live", before="!slow 0.5", after="!slow 60")
+        with siege.follower(attack):
+            siege.until_made([attack])
+            time.sleep(ASSAULT * 2)
+            assert siege.state(attack)["state"] == "running"
     assert siege.memory() - before < 100 * 2**20
 
 

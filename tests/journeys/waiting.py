@@ -4,9 +4,9 @@ import os
 import time
 from collections.abc import Callable
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which a thing that has not come will not come."""
-LOOK = 0.01
+LOOK = 0.02
 
 
 def until(

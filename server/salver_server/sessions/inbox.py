@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -38,13 +38,15 @@ class Inbox:
         clock: Clock,
         tasks: asyncio.TaskGroup,
         handed: Callable[[SessionId], None],
+        make_way: Callable[[SessionId], Awaitable[None]] | None = None,
     ) -> None:
-        """`handed` is told of each session that got something new."""
+        """`handed` is told of each session that got something new; `make_way` returns when it may get it."""
         self._database = database
         self._places = places
         self._identity = identity
         self._clock = clock
         self._handed = handed
+        self._make_way = make_way
         self._due_changed = asyncio.Event()
         self._rounds = Rounds("inbox.hand-over", self._hand_over, tasks)
 
@@ -86,6 +88,8 @@ class Inbox:
         row, rows, settled = found
         if row is None or not rows:
             return
+        if self._make_way is not None:
+            await self._make_way(session)
         place = folders(self._places, session, row.agent)
         failpoint("inbox.before-hand-over")
         try:

@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from salver_server.agents import Definition
+from salver_server.agents import Definition, Standing
 from salver_server.clock import stamp
-from salver_server.errors import Broken, NeedsUser, Transient
+from salver_server.errors import Broken, NeedsUser, SalverError, Transient
 from salver_server.ids import ChatId, SessionId
 from salver_server.kit.failpoint import failpoint
 from salver_server.kit.rounds import Rounds
@@ -162,7 +162,7 @@ class Keeper:
         self._starting.add(session)
         self._changed(session)
         try:
-            await self._start(session, pending)
+            await self._start(session)
         except NeedsUser as exc:
             await self._trouble(session, str(exc))
             raise Transient(str(exc), retry_after=RETRY_START) from exc
@@ -174,39 +174,57 @@ class Keeper:
             self._changed(session)
 
     async def _renew(self, live: Live) -> None:
-        """Retire a runner whose agent was changed, so that the next turn meets the new one."""
-        standing = await self._house.agents.get(live.session.agent)
-        if live.definition is None:
-            live.definition = standing.definition
-        if live.definition != standing.definition:
+        """Retire a runner whose agent was changed while it was at work."""
+        if await self._outdated(live):
             self.retire(live)
+
+    async def _outdated(self, live: Live) -> bool:
+        try:
+            standing = await self._house.agents.get(live.session.agent)
+        except SalverError:
+            return False  # it is gone, or was never usable: whoever starts the next runner says so
+        return live.version != launch.version_of(standing.text)
+
+    async def make_way(self, session: SessionId) -> None:
+        """Before a hand-over: an idle runner of an agent that was changed ends, so that the message meets the new one.
+
+        One at work is left alone: its turn goes on as it began.
+        """
+        live = self._live.get(session)
+        if live is None or not await self._outdated(live):
+            return
+        pending = await self._house.database.read(lambda conn: store.pending(conn, session))
+        if not any(row.wakes for row in pending):
+            self.end(live, "Its agent was changed.", blameless=True)
+            await live.buried.wait()
 
     def _make_room(self) -> None:
         """Ask the runner that has been idle longest to leave, once it has nothing to do."""
-        if self._berths.crowded and not any(live.retiring for live in self._live.values()):
-            self.retire(min(self._live.values(), key=lambda live: live.used))
+        lives = list(self._live.values())
+        if lives and self._berths.crowded and not any(live.retiring for live in lives):
+            self.retire(min(lives, key=lambda live: live.used))
 
     def _leave_berth(self, session: SessionId) -> None:
         self._berths.leave(session)
         if (following := self._berths.next()) is not None:
             self.ask(following)
 
-    async def _start(self, session: SessionId, pending: list[store.Handover]) -> None:
+    async def _start(self, session: SessionId) -> None:
         house = self._house
         self._check_disk()
         row = await house.database.read(lambda conn: store.session(conn, session))
         assert row is not None
-        definition = (await house.agents.get(row.agent)).definition
+        standing = await house.agents.get(row.agent)
+        definition = standing.definition
         runtime = house.runtime_of(row.agent, definition)
         packs = await house.gate.packs(definition, partial(self._prepare, session))
-        await self._inbox.refill(session)
         place = folders(house.places, session, row.agent)
         if self._stopped:
             return
         self._launching.add(session)
         self._count()
         try:
-            await self._launch_one(row, place, runtime, pending, definition, packs)
+            await self._launch_one(row, place, runtime, standing, packs)
         finally:
             self._launching.discard(session)
             self._count()
@@ -216,11 +234,11 @@ class Keeper:
         row: store.Session,
         place: Folders,
         runtime_name: str,
-        pending: list[store.Handover],
-        definition: Definition,
+        standing: Standing,
         packs: Mapping[str, Path],
     ) -> None:
-        house, session = self._house, row.id
+        house, session, definition = self._house, row.id, standing.definition
+        version = launch.version_of(standing.text)
         token = secrets.token_hex(32)
         digest = hashlib.sha256(token.encode()).digest()
         now = stamp(house.clock.now())
@@ -231,17 +249,24 @@ class Keeper:
             )
         )
         failpoint("keeper.before-start")
-        fields = launch.record(
-            row,
-            definition,
-            generation=generation,
-            token=token,
-            pending=pending,
-            failpoint=self._armed(),
-        )
         line = Line(session, generation, self._heard())
         sandbox: Sandbox | None = None
         try:
+            # After the generation: an order that came before it is settled, one after it waits for the runner.
+            pending = await house.database.read(lambda conn: store.pending(conn, session))
+            if not any(row.wakes for row in pending):
+                await house.database.write(lambda conn: store.forget_sandbox(conn, session))
+                return
+            await self._inbox.refill(session)
+            fields = launch.record(
+                row,
+                definition,
+                generation=generation,
+                token=token,
+                pending=pending,
+                failpoint=self._armed(),
+                version=version,
+            )
             await asyncio.to_thread(launch.write, place.launch, fields, house.identity)
             await self._open(session, place, line, digest, definition)
             sandbox = await house.runtimes[runtime_name].start(
@@ -258,7 +283,7 @@ class Keeper:
             await self._shut(session, place, line)
             await house.database.write(lambda conn: store.forget_sandbox(conn, session))
             raise
-        self._attend(row, generation, sandbox, line, place, definition)
+        self._attend(row, generation, sandbox, line, place, definition, version)
         if row.trouble:
             await self._trouble(session, "")
         if self._stopped:
@@ -321,7 +346,8 @@ class Keeper:
         await self._open(row.id, place, line, row.token_hash, definition)
         self._berths.keep(row.id)
         self._uncertain.discard(row.id)
-        self._attend(row, record.generation, sandbox, line, place, None)
+        version = await asyncio.to_thread(launch.version_in, place.launch)
+        self._attend(row, record.generation, sandbox, line, place, definition, version)
         self._outbox.ask(row.id)
 
     # While it lives
@@ -350,7 +376,8 @@ class Keeper:
         sandbox: Sandbox,
         line: Line,
         place: Folders,
-        definition: Definition | None,
+        definition: Definition,
+        version: str,
     ) -> None:
         now = self._now()
         live = Live(
@@ -360,6 +387,7 @@ class Keeper:
             line=line,
             place=place,
             definition=definition,
+            version=version,
             started=now,
             used=now,
             patient_until=now + self._house.settings.stall,
@@ -381,7 +409,7 @@ class Keeper:
 
     def _heard_progress(self, progress: Progress, seconds: float) -> None:
         if live := self._live.get(progress.session):
-            longest = live.definition.limits.seconds if live.definition else 0.0
+            longest = live.definition.limits.seconds
             alone = max(self._house.settings.stall, min(seconds, longest))
             live.patient_until = max(live.patient_until, self._now() + alone)
             live.nudges = 0
@@ -456,6 +484,7 @@ class Keeper:
             )
         )
         self._live.pop(session, None)
+        live.buried.set()
         self._count()
         self._leave_berth(session)
         self._changed(session)

@@ -1,5 +1,6 @@
 """The launch record: what a runner is told once, in in/launch.json."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -19,6 +20,7 @@ def record(
     token: str,
     pending: list[Handover],
     failpoint: str,
+    version: str = "",
 ) -> dict[str, object]:
     """The fields that the runner's `launch.py` reads."""
     return {
@@ -35,6 +37,7 @@ def record(
         "limits": {"rounds": definition.limits.rounds, "seconds": definition.limits.seconds},
         "attempts": {str(row.seq): row.attempts for row in pending if row.attempts > 0},
         "failpoint": failpoint,
+        "version": version,
     }
 
 
@@ -48,6 +51,19 @@ def write(path: Path, fields: dict[str, object], identity: Identity) -> None:
         json.dump(fields, file)
     give(fresh, identity)
     fresh.replace(path)
+
+
+def version_of(text: str) -> str:
+    """Tells one AGENT.md from another; in the record for whoever adopts the runner."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def version_in(path: Path) -> str:
+    """The version that the runner of this record was started with; empty where none can be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["version"]
+    except (OSError, ValueError, KeyError):
+        return ""
 
 
 def limits(definition: Definition) -> Limits:

@@ -1,6 +1,7 @@
 """One session with a sandbox, as the server sees it while it lives."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from salver_server.agents import Definition
 from salver_server.runtimes import Sandbox
@@ -18,8 +19,9 @@ class Live:
     sandbox: Sandbox
     line: Line
     place: Folders
-    definition: Definition | None
-    """None for an adopted one until its agent was looked at."""
+    definition: Definition
+    version: str
+    """Of the AGENT.md that it was started with."""
     started: float
     used: float
     """When something was last handed over or done, by the boot clock."""
@@ -29,6 +31,7 @@ class Live:
     retiring: bool = False
     """It was told to leave as soon as it has nothing to do."""
     killing: bool = False
+    buried: asyncio.Event = field(default_factory=asyncio.Event)
     blameless: bool = False
     """We end it for reasons of our own: no message is at fault."""
     verdict: str = ""

@@ -17,7 +17,7 @@ PRESSURE = 10.0
 """Seconds from one step against a turn without progress to the next, at most."""
 HELD_UP = 10.0
 """Seconds for which a sandbox may keep inbound.db locked before it is ended."""
-OBEDIENCE = 5.0
+OBEDIENCE = 10.0
 """Seconds that a runner has for an order of a person's; it needs less than one."""
 FAREWELL = 2.0
 """Seconds that a runner with nothing to do has for leaving when it was asked to."""

@@ -97,3 +97,24 @@ def test_the_sockets_go_with_the_sandbox_and_the_files_stay(place: Folders) -> N
     remove(place)
     remove(place)
     assert (place.line.exists(), place.outbox.exists(), place.home.exists()) == (False, True, True)
+
+
+def test_what_a_sandbox_has_nested_too_deep_to_follow_is_removed_too(place: Folders) -> None:
+    make(place, ME)
+    nest(place.outbox, depth=1500)
+    deep = set_aside(place.outbox)
+    for _ in range(MOST_ASIDE):
+        make(place, ME)
+        set_aside(place.outbox)
+    assert not deep.exists()
+
+
+def nest(folder: Path, *, depth: int) -> None:
+    """Folders in one another, deeper than any path can name."""
+    at = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("deeper", dir_fd=at)
+        below = os.open("deeper", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)

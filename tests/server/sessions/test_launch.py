@@ -44,6 +44,7 @@ async def test_a_runner_is_told_all_that_it_has_to_know(talk: Talk) -> None:
         "limits": {"rounds": 7, "seconds": 12.5},
         "attempts": {"1": 1},
         "failpoint": "",
+        "version": "",
     }
 
 
