@@ -159,6 +159,8 @@ class Keeper:
             self._make_room()
             self._changed(session)
             return
+        # Whoever still waits needs another one to leave.
+        self._make_room()
         self._starting.add(session)
         self._changed(session)
         try:
