@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from compileall import compile_dir
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from salver_server.messages import Changed, Event
 from salver_server.providers import Access, ProviderSpec
 from salver_server.providers.packs import Packs
 from salver_server.routing import book
-from salver_server.runtimes import Identity, Probe, RuntimeSpec, Site
+from salver_server.runtimes import Identity, RuntimeSpec, Site
 from salver_server.sessions import store as bus
 from salver_server.sessions.adoption import Adoption
 from salver_server.sessions.house import House
@@ -226,29 +227,20 @@ async def _open_rooms(
         await database.write(lambda conn: store_stopped(conn, since))
         await (keeper.stop() if stopped else keeper.begin(stopped=False))
 
-    async def probes() -> dict[str, Probe]:
-        return {name: await runtime.probe() for name, runtime in opened.items()}
-
     adoption = Adoption(house, keeper)
     await adoption.begin()
     await courier.begin()
     await keeper.begin(stopped=this.stopped_at is not None)
     stack.push_async_callback(keeper.close)
-
-    async def keep_reserve() -> None:
-        while True:
-            await asyncio.to_thread(reserve.make)
-            await clock.sleep(settings.sweep)
-
     for loop in (
-        keep_reserve,
+        partial(reserve.keep, clock.sleep, settings.sweep),
         inbox.keep_time,
         keeper.sweep,
         watchdog.run,
         adoption.go_on,
         watch.run,
     ):
-        tasks.create_task(forever(loop), name=loop.__qualname__)
+        tasks.create_task(forever(loop), name=repr(loop))
     return Rooms(
         settings=settings,
         clock=clock,
@@ -260,7 +252,7 @@ async def _open_rooms(
         hub=hub,
         close_sessions_of=close_sessions_of,
         set_stopped=set_stopped,
-        probes=probes,
+        probes=house.probes,
         started_at=stamp(clock.now()),
         version=version("salver"),
         pid=os.getpid(),

@@ -138,6 +138,7 @@ def replaced(besieged: Siege) -> dict[str, Outcome]:
     )
 
 
+@pytest.mark.siege
 @pytest.mark.parametrize("case", REPLACED, ids=lambda case: case.id)
 def test_a_file_that_cannot_be_trusted_is_put_aside_and_its_message_answered(
     replaced: dict[str, Outcome], case: Case
@@ -149,6 +150,7 @@ def test_a_file_that_cannot_be_trusted_is_put_aside_and_its_message_answered(
     assert found.asides == 1
 
 
+@pytest.mark.siege
 def test_what_was_put_aside_is_taken_away_however_deep_it_lies(tmp_path: Path) -> None:
     try:
         for number in range(MOST_ASIDE + 2):
@@ -212,6 +214,7 @@ def test_a_row_that_is_not_true_is_not_believed(untrue: dict[str, Outcome], case
     assert found.asides == bool(case.says)
 
 
+@pytest.mark.siege
 def test_of_its_own_message_a_runner_may_say_what_it_likes(siege: Siege) -> None:
     rows = [[None, 1, "ack", 1, {"outcome": "failed", "reason": "I do not want to."}]]
     with asked_meanwhile(siege):
@@ -261,6 +264,7 @@ def test_nothing_outside_can_be_reached(siege: Siege) -> None:
     assert "worked: []" in siege.reply(attack)
 
 
+@pytest.mark.siege
 def test_a_sandbox_cannot_lock_the_next_one_out(siege: Siege) -> None:
     with asked_meanwhile(siege):
         attack = siege.attack("lock-out", agent="locked-out")
@@ -289,6 +293,7 @@ FLOODS = {
 }  # fmt: skip
 
 
+@pytest.mark.siege
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_flood_drowns_only_its_own_session(siege: Siege, flood: str) -> None:
     with asked_meanwhile(siege) as innocents:
@@ -300,6 +305,7 @@ def test_a_flood_drowns_only_its_own_session(siege: Siege, flood: str) -> None:
     assert len(innocents.waits) >= 3
 
 
+@pytest.mark.siege
 def test_a_listener_that_reads_nothing_does_not_fill_the_memory(siege: Siege) -> None:
     before = siege.memory()
     with asked_meanwhile(siege):
@@ -326,6 +332,7 @@ def filled(besieged: Siege) -> dict[str, Outcome]:
     return besieged.outcomes({place: lambda place=place: fill(place) for place in FILLED})
 
 
+@pytest.mark.siege
 @pytest.mark.parametrize("place", FILLED)
 def test_whoever_fills_a_place_up_is_stopped(filled: dict[str, Outcome], place: str) -> None:
     found = filled[place]
@@ -336,6 +343,7 @@ def test_whoever_fills_a_place_up_is_stopped(filled: dict[str, Outcome], place: 
         assert "cause=disk" in found.log
 
 
+@pytest.mark.siege
 @pytest.mark.parametrize("attack", ["fill-with-nothing", "fork-bomb", "memory-hog", "memory-hog-of-many"])  # fmt: skip
 def test_whoever_takes_too_much_is_stopped(siege: Siege, attack: str) -> None:
     name = siege.agent(f"greedy-{attack}", memory=128, processes=32, disk=60)
@@ -383,6 +391,7 @@ LEFT = {
 """Attacks that are made while there is no server."""
 
 
+@pytest.mark.siege
 @pytest.mark.parametrize("lives", [True, False], ids=["adopted", "dead"])
 def test_what_was_left_for_the_next_server_harms_it_as_little(
     tmp_path: Path, *, lives: bool
@@ -433,6 +442,7 @@ def test_a_forged_label_gains_nothing(tmp_path: Path) -> None:
 # What takes long
 
 
+@pytest.mark.siege
 def test_whoever_holds_everything_up_holds_up_only_himself(tmp_path: Path) -> None:
     """Locks, leases, frozen runners, readers that hang and healing without end, all at once."""
     with house(tmp_path, SALVER_STALL="4", SALVER_MOST_SANDBOXES="16") as home:
@@ -471,6 +481,7 @@ def test_whoever_holds_everything_up_holds_up_only_himself(tmp_path: Path) -> No
         siege.unharmed()
 
 
+@pytest.mark.siege
 def test_a_runner_that_does_not_leave_makes_room_all_the_same(tmp_path: Path) -> None:
     with house(tmp_path, SALVER_STALL="4", SALVER_MOST_SANDBOXES="1") as home:
         home.start()
@@ -487,6 +498,7 @@ def test_a_runner_that_does_not_leave_makes_room_all_the_same(tmp_path: Path) ->
 # After all that
 
 
+@pytest.mark.siege
 def test_the_server_has_kept_its_shape(siege: Siege) -> None:
     assert siege.home.kills == 0
     assert siege.memory() < MOST_MEMORY

@@ -18,7 +18,11 @@ def test_six_sessions_share_two_sandboxes_in_the_order_of_their_coming(build: Bu
     home = build(SALVER_MOST_SANDBOXES="2")
     home.start()
     talks = [Talk(home=home) for _ in range(6)]
-    sent = [talk.say("!slow 0.3") for talk in talks]
+    sent: list[str] = []
+    for talk in talks:
+        sent.append(one := talk.say("!slow 0.3"))
+        # Who came first is who was handed over first.
+        until(lambda talk=talk, one=one: talk.state(one) != "received")
     troubles = {event.get("trouble") for event in talks[-1].follow(sent[-1])}
     assert "It waits for one of the 2 sandboxes." in troubles
 

@@ -32,5 +32,5 @@ async def forever(loop: Callable[[], Awaitable[None]]) -> None:
         try:
             await loop()
         except Exception:
-            logger.exception("loop failed", extra={"loop": loop.__qualname__})
+            logger.exception("loop failed", extra={"loop": repr(loop)})
             await asyncio.sleep(PAUSE)

@@ -1,8 +1,10 @@
 """A file that holds some disk space back, for the day when the disk is full."""
 
+import asyncio
 import errno
 import os
 import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 HOLE = 2
@@ -27,6 +29,12 @@ class Reserve:
                 raise
         finally:
             os.close(fd)
+
+    async def keep(self, sleep: Callable[[float], Awaitable[None]], every: float) -> None:
+        """Make it again when there is room again; runs until cancelled."""
+        while True:
+            await asyncio.to_thread(self.make)
+            await sleep(every)
 
     def spend(self) -> bool:
         """Give the space back to whoever needs it now; false if it was spent before."""

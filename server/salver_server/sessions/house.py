@@ -9,7 +9,7 @@ from salver_server.agents import AgentBook, Definition
 from salver_server.clock import Clock
 from salver_server.errors import NeedsUser
 from salver_server.ids import AgentName, InstallId, SessionId
-from salver_server.runtimes import Identity, Runtime
+from salver_server.runtimes import Identity, Probe, Runtime
 from salver_server.settings import Places, Settings
 from salver_server.store import Database
 
@@ -44,6 +44,10 @@ class House:
     runtimes: Mapping[str, Runtime]
     agents: AgentBook
     gate: Gate
+
+    async def probes(self) -> dict[str, Probe]:
+        """Whether each runtime works here."""
+        return {name: await runtime.probe() for name, runtime in self.runtimes.items()}
 
     def runtime_of(self, agent: AgentName, definition: Definition) -> str:
         """Name of the runtime that starts this agent's runners; raises `NeedsUser` if there is no such."""
