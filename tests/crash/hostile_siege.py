@@ -173,7 +173,8 @@ class Siege:
         for session in self.hostile:
             self.home.ask("POST", f"/sessions/{session}/close")
         left = [aside for session in self.hostile for aside in self._asides(session)]
-        left += self.home.home.rglob("fill-*")
+        for place in ("agents/*/work", "homes/*", "sessions/*/out"):
+            left += self.home.home.glob(f"{place}/fill-*")
         subprocess.run(["rm", "-rf", "--", *left], check=True)
         self.hostile.clear()
 

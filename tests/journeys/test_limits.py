@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.crash.harness import Sent
 from tests.journeys import inside
 from tests.journeys.conftest import Build
 from tests.journeys.talk import Talk
@@ -18,7 +19,7 @@ def test_six_sessions_share_two_sandboxes_in_the_order_of_their_coming(build: Bu
     home = build(SALVER_MOST_SANDBOXES="2")
     home.start()
     talks = [Talk(home=home) for _ in range(6)]
-    sent: list[str] = []
+    sent: list[Sent] = []
     for talk in talks:
         sent.append(one := talk.say("!slow 0.3"))
         # Who came first is who was handed over first.
