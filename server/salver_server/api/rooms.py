@@ -40,7 +40,7 @@ class Rooms:
     port: int
 
 
-def _rooms(request: Request) -> Rooms:
+async def _rooms(request: Request) -> Rooms:
     return cast(Rooms, request.app.state.rooms)
 
 
