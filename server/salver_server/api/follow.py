@@ -50,6 +50,10 @@ LONGEST_EARLY = 1_000_000
 """Characters of them: a runner may speak of a turn that never comes."""
 
 
+MOST_DELIVERIES = 20
+"""Deliveries that are read at a time: a session may have any number of them, each a megabyte long."""
+
+
 async def follow(rooms: Rooms, message: MessageView) -> AsyncIterator[Followed]:
     """Events from now until the message has come to its end, or the server ends."""
     following = Following(rooms, message)
@@ -58,6 +62,8 @@ async def follow(rooms: Rooms, message: MessageView) -> AsyncIterator[Followed]:
             while not following.ended:
                 async for event in following.look():
                     yield event
+                if following.behind:
+                    continue
                 while not following.ended and isinstance(news := await listener.next(), Progress):
                     for event in following.live(news):
                         yield event
@@ -76,6 +82,8 @@ class Following:
         self._shown: StateEvent | None = None
         self._early: deque[Progress] = deque()
         self._early_size = 0
+        self.behind = False
+        """There is more to be looked at than was read."""
         self.ended = False
 
     def live(self, progress: Progress) -> Iterator[LiveEvent]:
@@ -101,6 +109,7 @@ class Following:
                     self._message.session,
                     since=self._message.accepted_at,
                     after=self._position,
+                    most=MOST_DELIVERIES,
                 ),
                 views.reply(conn, self._message.id),
             )
@@ -122,7 +131,10 @@ class Following:
             yield state
         for event in self._delivered(deliveries):
             yield event
-        if message.final:
+        self.behind = (
+            len(deliveries) == MOST_DELIVERIES and self._position == deliveries[-1].position
+        )
+        if message.final and not self.behind:
             self.ended = True
             yield EndEvent(state=message.state, reason=message.reason, reply=reply)
 

@@ -150,7 +150,8 @@ class Inbox:
             self._make(place.inbound, rows)
         with _transaction(place.inbound) as conn:
             _settle(conn, settled)
-            if conn.execute("SELECT count(*) FROM history").fetchone()[0] != len(history):
+            kept = conn.execute("SELECT provider, body FROM history ORDER BY seq").fetchall()
+            if kept != history:
                 conn.execute("DELETE FROM history")
                 conn.executemany("INSERT INTO history (provider, body) VALUES (?, ?)", history)
 

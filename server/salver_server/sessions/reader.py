@@ -196,4 +196,7 @@ def _hostile(why: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BrokenPipeError:
+        os._exit(0)  # the server is gone, and nobody is left to be told

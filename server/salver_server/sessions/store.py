@@ -138,12 +138,27 @@ def settled(conn: Connection, session: SessionId) -> list[tuple[int, int]]:
 OPEN_SEQS = "SELECT seq FROM handovers WHERE session = ? AND state IN ('received', 'held', 'queued', 'running') ORDER BY seq"
 
 
+LONGEST_HISTORY = 32 * 1024 * 1024
+"""Characters of earlier turns that a new file's runner is told: how many there are, a sandbox decides."""
+
+
 def history(conn: Connection, session: SessionId, *, before: int) -> list[tuple[str, str]]:
-    """Provider and body of every turn kept from outbound files other than the one of epoch `before`."""
-    return conn.execute(
-        "SELECT provider, body FROM continuations WHERE session = ? AND epoch <> ? ORDER BY rowid",
+    """Provider and body of the latest turns kept from outbound files other than the one of epoch `before`."""
+    # By their numbers first: sorting the bodies would take them all into memory.
+    rowids = conn.execute(
+        "SELECT rowid FROM continuations WHERE session = ? AND epoch <> ? ORDER BY rowid DESC",
         (session, before),
-    ).fetchall()
+    )
+    found: list[tuple[str, str]] = []
+    size = 0
+    for rowid in rowids:
+        row = conn.execute("SELECT provider, body FROM continuations WHERE rowid = ?", rowid)
+        provider, body = row.fetchone()
+        size += len(body)
+        if size > LONGEST_HISTORY:
+            break
+        found.append((provider, body))
+    return found[::-1]
 
 
 # Waking

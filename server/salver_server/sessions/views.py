@@ -118,13 +118,13 @@ def _state(
 
 
 def deliveries(
-    conn: Connection, session: SessionId, *, since: Stamp, after: int = 0
+    conn: Connection, session: SessionId, *, since: Stamp, after: int = 0, most: int = 100
 ) -> list[DeliveryView]:
-    """Deliveries of a session from a moment on and above a position, in order."""
+    """The next deliveries of a session from a moment on and above a position, in order."""
     rows = conn.execute(
         "SELECT id, position, kind, text, state, reason, answers, created_at FROM deliveries"
-        " WHERE session = ? AND created_at >= ? AND position > ? ORDER BY position",
-        (session, since, after),
+        " WHERE session = ? AND created_at >= ? AND position > ? ORDER BY position LIMIT ?",
+        (session, since, after, most),
     )
     return _deliveries(rows)
 
