@@ -341,6 +341,20 @@ def long_text() -> None:
         _insert(conn, None, 1, "send", None, json.dumps({"text": "long " * 1_000_000}))
 
 
+def many_long_texts() -> None:
+    with _lawless() as conn:
+        for _ in range(200):
+            _insert(conn, None, 1, "send", None, json.dumps({"text": "long " * 200_000}))
+
+
+def long_memory() -> None:
+    """What a turn keeps is handed to the next file's runner, all of it."""
+    body = '{"provider":"demo","messages":[{"role":"x","text":"' + "x" * 10_000_000 + '"}]}'
+    with _lawless() as conn:
+        for _ in range(30):
+            _insert(conn, None, 1, "continuation", None, body)
+
+
 def rows_go_back() -> None:
     """The runner's next rows get numbers that were read before."""
     _write("DELETE FROM log")

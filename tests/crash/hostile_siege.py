@@ -284,6 +284,17 @@ class Siege:
         return psutil.Process(self.home.pid).memory_info().rss
 
     @contextlib.contextmanager
+    def lean(self, most: int) -> Generator[None]:
+        """Within this block the server must never take so many bytes more than at its start."""
+        own = Path(f"/proc/{self.home.pid}")
+        before = self.memory()
+        (own / "clear_refs").write_text("5", encoding="ascii")  # forgets the peak
+        yield
+        status = (own / "status").read_text(encoding="utf-8")
+        peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        assert int(peak.split()[1]) * 1024 - before < most, (peak, before)
+
+    @contextlib.contextmanager
     def follower(self, message: Message) -> Generator[None]:
         """Somebody who follows this message, and never reads what is told."""
         with socket.socket(socket.AF_UNIX) as dialled:

@@ -26,6 +26,8 @@ ASSAULT = 1.0
 """Seconds for which a flood is endured."""
 MOST_MEMORY = 400 * 2**20
 """Bytes that the server may take after everything that was thrown at it; it begins with some 80 MB."""
+LEAN = 200 * 2**20
+"""Bytes that the server may take at most for one attack."""
 MOST_LOG = 2**20
 """Bytes that all the attacks together may make it say."""
 
@@ -307,14 +309,31 @@ def test_a_flood_drowns_only_its_own_session(siege: Siege, flood: str) -> None:
 
 @pytest.mark.siege
 def test_a_listener_that_reads_nothing_does_not_fill_the_memory(siege: Siege) -> None:
-    before = siege.memory()
-    with asked_meanwhile(siege):
+    with siege.lean(LEAN), asked_meanwhile(siege):
         attack = siege.attack("flood-line", "long-live", before="!slow 0.5", after="!slow 60")
         with siege.follower(attack):
             siege.until_made([attack])
             time.sleep(ASSAULT * 2)
             assert siege.state(attack)["state"] == "running"
-    assert siege.memory() - before < 100 * 2**20
+
+
+def test_a_long_memory_does_not_fill_the_memory(siege: Siege) -> None:
+    """What a turn keeps is handed to the next file's runner, as far as it is bearable."""
+    hoarder = siege.agent("hoarder", memory=1000, file=2000, disk=2000)
+    with siege.lean(LEAN), asked_meanwhile(siege):
+        attack = siege.attack("long-memory", agent=hoarder)
+        assert siege.end_of(attack)["state"] == "delivered"
+        next_file = siege.attack("garbage", agent=hoarder, session=attack["session"])
+        assert siege.end_of(next_file)["state"] == "delivered"
+
+
+def test_long_texts_do_not_fill_the_memory(siege: Siege) -> None:
+    hoarder = siege.agent("hoarder", memory=1000, file=2000, disk=2000)
+    with siege.lean(LEAN), asked_meanwhile(siege):
+        attack = siege.attack("many-long-texts", agent=hoarder, before="!slow 0.5")
+        with siege.follower(attack):
+            assert siege.end_of(attack)["state"] == "delivered"
+        assert siege.session(attack)["deliveries"]
 
 
 # Limits
@@ -377,6 +396,16 @@ def test_a_runner_that_always_dies_is_given_up_with_a_reason(siege: Siege) -> No
     for end in ends:
         assert (end["state"], end["attempts"]) == ("failed", 3)
         assert "The sandbox ended 3 times" in end["reason"]
+
+
+def test_an_attack_that_is_made_again_and_again_fails_with_its_reason(siege: Siege) -> None:
+    out = "/salver/out/outbound.db"
+    with asked_meanwhile(siege):
+        message = siege.say(f"!shell rm -f {out}; mkfifo {out}\n!slow 60")
+        found = siege.end_of(message)
+    assert (found["state"], found["attempts"]) == ("failed", 3)
+    assert "could not be trusted: outbound.db is no regular file" in found["reason"]
+    assert siege.reply(message) == found["reason"]
 
 
 # Restarts
@@ -452,6 +481,7 @@ def test_whoever_holds_everything_up_holds_up_only_himself(tmp_path: Path) -> No
             stuck = [
                 siege.attack("journal-to-a-pipe"),
                 siege.attack("freeze"),
+                siege.attack("exclusive-lock"),
                 siege.attack("frozen-lock"),
                 siege.attack("frozen-journal", siege.named("{home}/of the house")),
                 siege.attack("rows-go-back"),

@@ -14,9 +14,12 @@ from tests.journeys.waiting import in_time, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.sandbox]
 
+NEVER = "86400"
+"""Seconds between two sweeps where none must help."""
+
 
 def test_six_sessions_share_two_sandboxes_in_the_order_of_their_coming(build: Build) -> None:
-    home = build(SALVER_MOST_SANDBOXES="2")
+    home = build(SALVER_MOST_SANDBOXES="2", SALVER_SWEEP=NEVER)
     home.start()
     talks = [Talk(home=home) for _ in range(6)]
     sent: list[Sent] = []
@@ -36,6 +39,17 @@ def test_six_sessions_share_two_sandboxes_in_the_order_of_their_coming(build: Bu
     began = re.findall(r"runner started session=(\S+)", home.log())
     # Two start at a time, and either may be the quicker one.
     assert all(abs(began.index(talk.session) - place) <= 1 for place, talk in enumerate(talks))
+
+
+def test_six_sessions_that_are_woken_at_once_share_two_sandboxes(build: Build) -> None:
+    home = build(SALVER_MOST_SANDBOXES="2", SALVER_SWEEP=NEVER)
+    home.start()
+    home.ask("POST", "/stop")
+    for _ in range(6):
+        Talk(home=home).say()
+    home.ask("POST", "/resume")
+    home.settle()
+    home.verify()
 
 
 def test_a_session_that_never_falls_silent_makes_room_all_the_same(build: Build) -> None:

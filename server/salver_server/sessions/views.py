@@ -129,14 +129,30 @@ def deliveries(
     return _deliveries(rows)
 
 
+LONGEST_SHOWN = 5_000_000
+"""Characters of deliveries that are shown together; an agent decides how long each is."""
+
+
 def latest_deliveries(conn: Connection, session: SessionId, *, most: int) -> list[DeliveryView]:
     """The latest deliveries of a session, oldest first."""
-    rows = conn.execute(
-        "SELECT id, position, kind, text, state, reason, answers, created_at FROM deliveries"
-        " WHERE session = ? ORDER BY created_at DESC, position DESC LIMIT ?",
+    # By their numbers first: sorting the texts would take them all into memory.
+    positions = conn.execute(
+        "SELECT position FROM deliveries WHERE session = ? ORDER BY created_at DESC, position DESC LIMIT ?",
         (session, most),
-    ).fetchall()
-    return _deliveries(reversed(rows))
+    )
+    found: list[tuple[Any, ...]] = []
+    size = 0
+    for position in positions:
+        row = conn.execute(
+            "SELECT id, position, kind, text, state, reason, answers, created_at FROM deliveries"
+            " WHERE position = ?",
+            position,
+        ).fetchone()
+        size += len(row[3])
+        if found and size > LONGEST_SHOWN:
+            break
+        found.append(row)
+    return _deliveries(reversed(found))
 
 
 def reply(conn: Connection, message: MessageId) -> str:

@@ -5,7 +5,6 @@ sandbox's shell finds its gate closed and ends, so that nothing is left running.
 """
 
 import os
-import signal
 import socket
 import struct
 import subprocess
@@ -198,5 +197,12 @@ def _bury(outer: Process, label: Label) -> None:
     # Killed in the wrong moment it leaves a child that waits for it for ever.
     for one, whose in census.labelled():
         if marks.owner(whose) == marks.owner(label):
-            with suppress(ProcessLookupError):
-                os.kill(one.pid, signal.SIGKILL)
+            _end(one)
+
+
+def _end(one: procfs.Process) -> None:
+    with suppress(ProcessLookupError):
+        process = Process(os.pidfd_open(one.pid))
+        process.kill()
+        process.is_dead(within=LAST_WORDS)
+        process.close()
