@@ -1,7 +1,8 @@
 """What a hostile agent does from inside its sandbox; run there by the system's Python, alone.
 
 `python3 hostile_attacks.py NAME TOKEN [WORDS...]`: each attack is made once per token, so that the
-retried message finds it done and is answered. Here only the sandbox's own paths exist.
+retried message finds it done and is answered, and not before it is let go. Here only the sandbox's own
+paths exist.
 """
 
 import contextlib
@@ -23,6 +24,8 @@ from typing import Any
 
 OUT = Path("/salver/out")
 OUTBOUND = OUT / "outbound.db"
+FRESH = OUT / "fresh"
+"""What is to be put into the place of outbound.db."""
 JOURNAL = OUT / "outbound.db-journal"
 INBOUND = Path("/salver/in/inbound.db")
 LAUNCH = Path("/salver/in/launch.json")
@@ -43,6 +46,8 @@ def main() -> None:
         print("done before")  # noqa: T201 - what the agent's shell call shows
         return
     begun.touch()
+    while not (WORK / f".go-{token}").exists():
+        time.sleep(0.01)
     ATTACKS[name](*words)
     made.touch()
     print("done")  # noqa: T201 what it prints is read by the test
@@ -52,13 +57,13 @@ def main() -> None:
 
 
 def fifo() -> None:
-    _gone()
-    os.mkfifo(OUTBOUND)
+    os.mkfifo(FRESH)
+    _exchange()
 
 
 def link(target: str) -> None:
-    _gone()
-    OUTBOUND.symlink_to(target)
+    FRESH.symlink_to(target)
+    _exchange()
 
 
 def hard_link() -> None:
@@ -66,12 +71,12 @@ def hard_link() -> None:
 
 
 def folder() -> None:
-    _gone()
-    OUTBOUND.mkdir()
+    FRESH.mkdir()
+    _exchange()
 
 
 def gone() -> None:
-    _gone()
+    OUTBOUND.unlink()
 
 
 def other_epoch() -> None:
@@ -88,8 +93,8 @@ def future_owner() -> None:
 
 
 def garbage() -> None:
-    _gone()
-    OUTBOUND.write_bytes(os.urandom(100_000))
+    FRESH.write_bytes(os.urandom(100_000))
+    _exchange()
 
 
 def overwritten() -> None:
@@ -276,7 +281,9 @@ def typeless(column: str, expression: str) -> None:
         (sql,) = conn.execute("SELECT sql FROM sqlite_schema WHERE name = 'log'").fetchone()
         loose = "CREATE TABLE log (seq INTEGER PRIMARY KEY, turn, attempt, kind, message, at, body)"
         conn.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'log'", (loose,))
-    with _lawless() as conn:
+        # Read anew within the transaction: nobody may see the looser table.
+        conn.execute("PRAGMA writable_schema=RESET")
+        conn.execute("PRAGMA writable_schema=ON")
         _insert(conn, None, 1, "claim", 1, "{}")
         last = "(SELECT max(seq) FROM log)"
         conn.execute(f"UPDATE log SET {column} = {expression} WHERE seq = {last}")
@@ -717,8 +724,10 @@ def plant(*targets: str) -> None:
 # Made of:
 
 
-def _gone() -> None:
-    OUTBOUND.unlink()
+def _exchange() -> None:
+    """Put FRESH in the file's place in one step: who looks in between would find it gone."""
+    here, both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    _called("renameat2", here, bytes(FRESH), here, bytes(OUTBOUND), both)
 
 
 def _runner() -> int:

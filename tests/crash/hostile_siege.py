@@ -117,23 +117,35 @@ class Siege:
         *words: str,
         agent: str = "hostile",
         session: str = "",
-        before: str = "",
         after: str = "",
+        held: bool = False,
     ) -> Message:
-        """Order this attack, between other orders; the message, when repeated, finds it done."""
+        """Order this attack, before another order; the message, when repeated, finds it done.
+
+        A held one is made no sooner than it is let go.
+        """
         self.attacks += 1
         assert name in hostile_attacks.ATTACKS, name
         self.agent(agent)
         self._arm(agent)
         command = ["!shell python3 hostile_attacks.py", name, f"t{self.attacks}"]
         order = " ".join([*command, *map(quoted, words)])
-        message = self.say(f"{before}\n{order}\n{after}", agent=agent, session=session)
+        message = self.say(f"{order}\n{after}", agent=agent, session=session)
         work = self.home.home / "agents" / agent / "work"
         self.made[message["id"]] = work / f".made-t{self.attacks}"
+        if not held:
+            self.let_go(message)
         return message
 
+    def let_go(self, attack: Message) -> None:
+        made = self.made[attack["id"]]
+        made.with_name(made.name.replace("made", "go")).touch()
+
     def outcomes(self, attacks: Mapping[str, Callable[[], Message]]) -> dict[str, Outcome]:
-        """Make these attacks, some at a time, and see each to its end while the innocent are asked."""
+        """Make these attacks, some at a time, and see each to its end while the innocent are asked.
+
+        They are held until the server has read their sessions' first rows, from which on it knows the file.
+        """
         found: dict[str, Outcome] = {}
         waiting = list(attacks.items())
         while waiting:
@@ -141,6 +153,9 @@ class Siege:
             try:
                 with asked_meanwhile(self):
                     messages = {name: attack() for name, attack in wave}
+                    for message in messages.values():
+                        self.until(message, "running")
+                        self.let_go(message)
                     ends = {name: self.end_of(message) for name, message in messages.items()}
                 found |= {name: self._outcome(messages[name], end) for name, end in ends.items()}
                 self.unharmed()
