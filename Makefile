@@ -16,7 +16,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup run test check stress bench gen system format types lint layers unused drift largest $(ROOMS)
+.PHONY: help setup run test check bench gen system format types lint layers unused drift largest $(ROOMS)
 
 help: ## list the tasks
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 13
@@ -30,9 +30,6 @@ run: setup ## start the server
 test: check $(ROOMS) ## all that CI runs: check, then every room of tests
 
 check: format types lint layers unused drift largest ## all that runs no test: layout, types, rules, locks
-
-stress: system $(DEV) ## the attacks that need a machine of their own
-	@$(BIN)/python -m pytest --quiet -m siege tests/crash
 
 bench: system $(DEV) ## measure the budgets
 	@$(BIN)/python -m tests.bench
@@ -62,7 +59,7 @@ unused: $(DEV)
 	$(call stage,$@ of the runner,$(BIN)/deptry --config container/pyproject.toml container/salver_runner)
 
 $(ROOMS): system $(DEV)
-	$(call stage,$@,$(BIN)/python -m pytest --quiet -m 'not siege' $@)
+	$(call stage,$@,$(BIN)/python -m pytest --quiet $@)
 
 largest:
 	@echo "── the ten largest files"; find server container desktop -name '*.py' -exec wc -l {} + | sort -rn | sed -n 2,11p
