@@ -131,6 +131,9 @@ class Outbox:
 
     def _hold_up(self, session: SessionId, paces: Paces, exc: Transient) -> None:
         """Look again, ever later; a file that nobody can read for long is not a runner's of ours."""
+        if self._paces.get(session) is not paces:
+            # The sandbox was buried during this look: what held it up is not held against the next one.
+            raise exc
         now = self._clock.elapsed()
         since = paces.held_up_since = paces.held_up_since or now
         if now - since < HELD_UP:

@@ -61,7 +61,8 @@ class Torn(Transient):
 class Reading:
     def __init__(self) -> None:
         self._schema = _expected_schema()
-        self._strikes: dict[Path, int] = {}
+        self._strikes: dict[Path, tuple[int, int]] = {}
+        """By folder: the epoch of the file that they are against, and how many."""
         self._idle: asyncio.LifoQueue[_Child | None] = asyncio.LifoQueue()
         for _ in range(CHILDREN):
             self._idle.put_nowait(None)
@@ -77,7 +78,7 @@ class Reading:
         try:
             answer = await self._ask(request)
         except (TimeoutError, EOFError) as exc:
-            raise self._struck(folder) from exc
+            raise self._struck(folder, epoch) from exc
         self._strikes.pop(folder, None)
         return _page(answer)
 
@@ -110,12 +111,14 @@ class Reading:
         finally:
             self._extra -= 1
 
-    def _struck(self, folder: Path) -> Transient | Broken:
+    def _struck(self, folder: Path, epoch: int) -> Transient | Broken:
         """A reader hung or died over this file: that may be the machine's fault, but not every time."""
-        strikes = self._strikes[folder] = self._strikes.get(folder, 0) + 1
+        known, strikes = self._strikes.get(folder, (epoch, 0))
+        strikes = strikes + 1 if known == epoch else 1
         if strikes < STRIKES:
+            self._strikes[folder] = (epoch, strikes)
             return Transient("outbound.db could not be read in time", retry_after=strikes * 0.1)
-        del self._strikes[folder]
+        self._strikes.pop(folder, None)
         return Broken(
             f"{STRIKES} times, reading it took longer than {DEADLINE:g} s or ended the reader"
         )

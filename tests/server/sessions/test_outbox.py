@@ -1,7 +1,8 @@
 """From the file to salver.db: looking, draining, and telling one file from another."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from salver_server.ids import SessionId
 from salver_server.kit.background import background
 from salver_server.sessions import store
 from salver_server.sessions.folders import folders
-from salver_server.sessions.outbox import News, Outbox
+from salver_server.sessions.outbox import HELD_UP, News, Outbox
 from salver_server.sessions.reader import MOST_ROWS
-from salver_server.sessions.reading import Torn, open_reading
+from salver_server.sessions.reading import Page, Reading, Torn, open_reading
 from salver_server.settings import Places
 from tests.fakes.channel import PATIENCE
 from tests.server.sessions.conftest import Talk
@@ -52,14 +53,40 @@ class Looking:
         self.file.make(epoch=epoch, generation=generation)
 
     async def refused(self) -> str:
+        """Why the file is not trusted."""
         with pytest.raises(Broken) as broken:
             await self.outbox.drain(self.talk.session)
         return str(broken.value)
 
 
+class Hanging(Reading):
+    """Every read hangs until it is let go, and then has taken too long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun: asyncio.Queue[asyncio.Event] = asyncio.Queue()
+
+    async def read(self, folder: Path, *, epoch: int, after: int) -> Page:  # noqa: ARG002 - the real one's
+        let_go = asyncio.Event()
+        self._begun.put_nowait(let_go)
+        await let_go.wait()
+        raise Transient("outbound.db could not be read in time", retry_after=0)
+
+    async def next(self) -> asyncio.Event:
+        """The next read, once it hangs."""
+        async with asyncio.timeout(PATIENCE):
+            return await self._begun.get()
+
+
 @pytest.fixture
 async def looking(talk: Talk, quick_path: Path) -> AsyncIterator[Looking]:
     """The outbox of a session whose first runner is on record; it has made no file yet."""
+    async with open_reading() as reading, opened(talk, quick_path, reading) as looking:
+        yield looking
+
+
+@asynccontextmanager
+async def opened(talk: Talk, quick_path: Path, reading: Reading) -> AsyncGenerator[Looking]:
     places = Places(quick_path / "home", quick_path / "sockets")
     await talk.desk.wake(talk.session)
     place = folders(places, talk.session, (await talk.row()).agent)
@@ -70,7 +97,7 @@ async def looking(talk: Talk, quick_path: Path) -> AsyncIterator[Looking]:
     def distrusted(session: SessionId, why: str) -> None:
         looking.distrust(session, why)
 
-    async with open_reading() as reading, background() as tasks:
+    async with background() as tasks:
         outbox = Outbox(
             database=talk.desk.database,
             reading=reading,
@@ -134,6 +161,36 @@ async def test_a_dead_writer_s_journal_is_for_whoever_buries_it(looking: Looking
     looking.file.die_writing()
     with pytest.raises(Torn):
         await looking.outbox.drain(looking.talk.session)
+
+
+async def test_a_file_that_can_not_be_read_for_long_is_distrusted(
+    talk: Talk, quick_path: Path
+) -> None:
+    async with opened(talk, quick_path, reading := Hanging()) as looking:
+        talk.desk.clock.advance(1)
+        looking.outbox.ask(talk.session)
+        (await reading.next()).set()
+        again = await reading.next()
+        talk.desk.clock.advance(HELD_UP)
+        again.set()
+        await looking.happened()
+        why = "outbound.db could not be read in time, for 10 s"
+        assert looking.distrusted == [(talk.session, why)]
+
+
+async def test_a_look_that_outlasts_its_runner_is_not_held_against_the_next_one(
+    talk: Talk, quick_path: Path
+) -> None:
+    async with opened(talk, quick_path, reading := Hanging()) as looking:
+        talk.desk.clock.advance(1)
+        looking.outbox.ask(talk.session)
+        (await reading.next()).set()
+        again = await reading.next()
+        talk.desk.clock.advance(HELD_UP)
+        looking.outbox.forget(talk.session)
+        again.set()
+        await reading.next()
+        assert looking.distrusted == []
 
 
 async def test_a_row_that_is_not_right_makes_its_file_distrusted(looking: Looking) -> None:

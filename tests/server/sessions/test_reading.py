@@ -521,6 +521,16 @@ async def test_a_file_over_which_every_reader_dies_is_not_trusted(
     assert len((await read(reading, out)).rows) == 2
 
 
+async def test_what_readers_died_of_is_not_held_against_the_next_file(
+    reading: Reading, out: Outbound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/true")
+    for epoch in (EPOCH, EPOCH + 1):
+        for _ in range(STRIKES - 1):
+            with pytest.raises(Transient):
+                await reading.read(out.folder, epoch=epoch, after=0)
+
+
 async def test_closing_ends_every_reader(quick_path: Path) -> None:
     out = Outbound(quick_path / "out").make()
     async with open_reading() as reading:
