@@ -83,11 +83,15 @@ class Reading:
         return _page(answer)
 
     async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        try:
-            async with asyncio.timeout(QUEUEING if self._extra < MOST_EXTRA else None):
-                child = await self._idle.get()
-        except TimeoutError:
-            return await self._ask_extra(request)
+        while True:
+            try:
+                async with asyncio.timeout(QUEUEING):
+                    child = await self._idle.get()
+                    break
+            except TimeoutError:
+                # Asked each time: those that are kept may hang for long when the others are free again.
+                if self._extra < MOST_EXTRA:
+                    return await self._ask_extra(request)
         try:
             if child is None:
                 child = await _Child.start()

@@ -13,15 +13,19 @@ import psutil
 import pytest
 
 from salver_server.errors import Broken, Transient
+from salver_server.kit.background import background
 from salver_server.sessions import reader
 from salver_server.sessions.reading import (
     CHILDREN,
+    MOST_EXTRA,
+    QUEUEING,
     STRIKES,
     Page,
     Reading,
     Torn,
     open_reading,
 )
+from tests.fakes.channel import PATIENCE
 from tests.server.sessions.conftest import Scribe
 from tests.server.sessions.outbound import EPOCH, Outbound
 
@@ -529,6 +533,37 @@ async def test_what_readers_died_of_is_not_held_against_the_next_file(
         for _ in range(STRIKES - 1):
             with pytest.raises(Transient):
                 await reading.read(out.folder, epoch=epoch, after=0)
+
+
+async def test_a_read_that_found_every_reader_taken_takes_the_first_that_is_free(
+    reading: Reading, out: Outbound, quick_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeout = asyncio.timeout
+
+    def patient(seconds: float) -> asyncio.Timeout:
+        return timeout(seconds if seconds == QUEUEING else PATIENCE)
+
+    monkeypatch.setattr(asyncio, "timeout", patient)
+    hung = quick_path / "reader.py"
+    hung.write_text("#!/bin/sh\nwhile read request; do :; done\n")
+    hung.chmod(0o700)
+
+    async def hang() -> None:
+        with contextlib.suppress(Transient):
+            await read(reading, out)
+
+    async with background() as tasks:
+        with monkeypatch.context() as hanging:
+            hanging.setattr(sys, "executable", str(hung))
+            for number in range(CHILDREN + MOST_EXTRA):
+                tasks.create_task(hang(), name=f"hangs({number})")
+            while len(readers()) < CHILDREN + MOST_EXTRA:  # noqa: ASYNC110 the system tells nobody
+                await asyncio.sleep(0.01)
+        waiting = tasks.create_task(read(reading, out), name="waits")
+        await asyncio.sleep(QUEUEING * 2)
+        # Not one of those that are kept, which were started first.
+        max(readers(), key=lambda process: process.pid).kill()
+        assert len((await waiting).rows) == 2
 
 
 async def test_closing_ends_every_reader(quick_path: Path) -> None:
