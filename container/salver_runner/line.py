@@ -21,6 +21,8 @@ PATIENCE = 0.5
 """Seconds for the first attempt; it takes less than one thousandth of that."""
 COALESCE = 0.04
 """Seconds over which live text is gathered: at most 25 frames a second."""
+SOON = 0.02
+"""Seconds; a quick turn takes a fifth of it, and nobody sees a state that lasts no longer."""
 LONGEST_FRAME = 60_000
 """Characters of live text in one frame; the server cuts the line at longer lines."""
 MOST_UNSENT = 1_000_000
@@ -51,6 +53,7 @@ class Line:
         self._size = 0
         self._sent_at = 0.0
         self._flush: asyncio.TimerHandle | None = None
+        self._ringing: asyncio.TimerHandle | None = None
         self._silence = (0, 0.0)
         """A turn, and until when it may be silent without being stuck."""
         self.retiring = False
@@ -110,7 +113,15 @@ class Line:
 
     def ring(self) -> None:
         """Tell the server to look at outbound.db."""
+        if self._ringing is not None:
+            self._ringing.cancel()
+            self._ringing = None
         self._send({"frame": "ring"})
+
+    def ring_soon(self) -> None:
+        """The same, unless a ring comes first: one look may see the beginning and the end of a quick turn."""
+        if self._ringing is None:
+            self._ringing = asyncio.get_running_loop().call_later(SOON, self.ring)
 
     def text(self, turn: int, delta: str) -> None:
         """Live text of the reply that is being written."""

@@ -61,7 +61,7 @@ class Turn:
             waiting = waiting[: first + 1]
         self.outbox.claim(self.number, self.attempt, [message.seq for message in waiting])
         self.claimed += waiting
-        self.line.ring()
+        self.line.ring_soon()
         return waiting
 
     def take(self) -> list[Message]:

@@ -601,14 +601,26 @@ async def test_a_server_that_comes_back_is_rung(bus: Bus) -> None:
 
 
 @timeless
-async def test_a_claim_a_sent_message_and_the_end_of_a_turn_each_ring(bus: Bus) -> None:
+async def test_a_sent_message_and_the_end_of_a_turn_each_ring(bus: Bus) -> None:
     async with LineEnd(bus.line) as line, running(bus):
         await line.until(lambda: line.rings())
         before = line.rings()
         bus.write("!send soon\n!say now")
         line.ring()
-        await line.until(lambda: line.rings() == before + 3)
-    assert bus.rows("send", "reply")
+        await line.until(lambda: "now" in bus.replies())
+        await asyncio.sleep(1)
+        assert line.rings() == before + 2
+
+
+@timeless
+async def test_the_claim_of_a_turn_that_lasts_rings(bus: Bus) -> None:
+    async with LineEnd(bus.line) as line, running(bus):
+        await line.until(lambda: line.rings())
+        before = line.rings()
+        bus.write("!slow 60")
+        line.ring()
+        await asyncio.sleep(1)
+        assert (line.rings(), len(bus.rows("claim"))) == (before + 1, 1)
 
 
 @timeless
