@@ -52,6 +52,13 @@ class Database:
         """Run `job` on a read-only connection that sees every committed write."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, job)
 
+    def glance(self, job: Callable[[sqlite3.Connection], Result]) -> Result:
+        """A read of a few rows by key, here and now: some 20 microseconds, a tenth of the way to a thread and back.
+
+        For the event loop's thread alone. What grows with history is for `read`.
+        """
+        return self._read(job)
+
     def _read(self, job: Callable[[sqlite3.Connection], Result]) -> Result:
         conn: sqlite3.Connection | None = getattr(self._local, "conn", None)
         if conn is None:

@@ -85,6 +85,18 @@ async def test_reading_sees_every_write_that_has_returned(notes: Database) -> No
         assert len(await notes.read(texts)) == number + 1
 
 
+async def test_a_glance_sees_every_write_that_has_returned(notes: Database) -> None:
+    for number in range(10):
+        await notes.write(note(f"{number}"))
+        assert len(notes.glance(texts)) == number + 1
+
+
+async def test_a_glance_can_not_write(notes: Database) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        notes.glance(note("scribble"))
+    assert notes.glance(texts) == []
+
+
 async def test_a_reader_can_not_write(notes: Database) -> None:
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         await notes.read(note("scribble"))
