@@ -21,9 +21,9 @@ STRIKES = 3
 CHILDREN = 2
 """Readers that are kept; each reads a thousand ordinary files a second."""
 MOST_EXTRA = 6
-"""Readers beyond them, for one file each, while those that are kept hang over others."""
-QUEUEING = 0.1
-"""Seconds of waiting for a reader before an extra one is started."""
+"""Readers beyond them, while those that they stand in for hang over one file each."""
+PATIENCE = 0.1
+"""Seconds for one read before another reader stands in: it takes a thousandth."""
 TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
 LONGEST_ANSWER = 256 * 1024 * 1024
 
@@ -66,6 +66,8 @@ class Reading:
         self._idle: asyncio.LifoQueue[_Child | None] = asyncio.LifoQueue()
         for _ in range(CHILDREN):
             self._idle.put_nowait(None)
+        self._slow: list[_Turn] = []
+        """Reads that take long and that nobody stands in for, the longest first."""
         self._extra = 0
 
     async def read(self, folder: Path, *, epoch: int, after: int) -> Page:
@@ -83,18 +85,11 @@ class Reading:
         return _page(answer)
 
     async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        while True:
-            try:
-                async with asyncio.timeout(QUEUEING):
-                    child = await self._idle.get()
-                    break
-            except TimeoutError:
-                # Asked each time: those that are kept may hang for long when the others are free again.
-                if self._extra < MOST_EXTRA:
-                    return await self._ask_extra(request)
+        child = await self._idle.get()
+        turn = _Turn()
+        timer = asyncio.get_running_loop().call_later(PATIENCE, self._found_slow, turn)
         try:
-            if child is None:
-                child = await _Child.start()
+            child = child or await _Child.start()
             try:
                 return await _in_time(child, request)
             except BaseException:
@@ -102,18 +97,30 @@ class Reading:
                 child = None
                 raise
         finally:
-            self._idle.put_nowait(child)
+            timer.cancel()
+            await self._hand_back(child, turn)
 
-    async def _ask_extra(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._extra += 1
-        try:
-            child = await _Child.start()
-            try:
-                return await _in_time(child, request)
-            finally:
-                await child.end()
-        finally:
+    async def _hand_back(self, child: "_Child | None", turn: "_Turn") -> None:
+        if turn.relieved:
             self._extra -= 1
+            self._relieve()
+            if child is not None:
+                await child.end()
+            return
+        if turn in self._slow:
+            self._slow.remove(turn)
+        self._idle.put_nowait(child)
+
+    def _found_slow(self, turn: "_Turn") -> None:
+        self._slow.append(turn)
+        self._relieve()
+
+    def _relieve(self) -> None:
+        """Let others stand in for slow readers: nobody is to wait for somebody else's file."""
+        while self._slow and self._extra < MOST_EXTRA:
+            self._slow.pop(0).relieved = True
+            self._extra += 1
+            self._idle.put_nowait(None)
 
     def _struck(self, folder: Path, epoch: int) -> Transient | Broken:
         """A reader hung or died over this file: that may be the machine's fault, but not every time."""
@@ -131,6 +138,14 @@ class Reading:
         for _ in range(CHILDREN):
             if (child := await self._idle.get()) is not None:
                 await child.end()
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """One read by one reader."""
+
+    relieved: bool = False
+    """Its place was given to another reader: it ends with this read."""
 
 
 class _Child:

@@ -18,14 +18,14 @@ from salver_server.sessions import reader
 from salver_server.sessions.reading import (
     CHILDREN,
     MOST_EXTRA,
-    QUEUEING,
+    PATIENCE,
     STRIKES,
     Page,
     Reading,
     Torn,
     open_reading,
 )
-from tests.fakes.channel import PATIENCE
+from tests.fakes.channel import PATIENCE as LONG
 from tests.server.sessions.conftest import Scribe
 from tests.server.sessions.outbound import EPOCH, Outbound
 
@@ -510,6 +510,34 @@ async def test_a_reader_that_hangs_is_killed(
     assert len((await read(reading, out)).rows) == 2
 
 
+async def test_whoever_is_held_up_by_slow_readers_gets_another_one(
+    reading: Reading, quick_path: Path
+) -> None:
+    outs = [Outbound(quick_path / f"{number}").make() for number in range(CHILDREN + 1)]
+    await asyncio.gather(*(read(reading, out) for out in outs[:CHILDREN]))
+    stuck = readers()
+    for child in stuck:
+        child.suspend()
+    async with asyncio.TaskGroup() as tasks:
+        held = [tasks.create_task(read(reading, out)) for out in outs[:CHILDREN]]
+        await asyncio.sleep(0)
+        await read(reading, outs[-1])
+        assert not any(it.done() for it in held)
+        for child in stuck:
+            child.resume()
+    # Those that were slow have gone: as many are kept as before.
+    await asyncio.gather(*(read(reading, out) for out in outs * 3))
+    assert len(readers()) == CHILDREN
+
+
+async def test_however_many_wait_no_further_reader_is_started(
+    reading: Reading, quick_path: Path
+) -> None:
+    out = Outbound(quick_path / "out").make()
+    await asyncio.gather(*(read(reading, out) for _ in range(500)))
+    assert len(readers()) <= CHILDREN
+
+
 async def test_a_file_over_which_every_reader_dies_is_not_trusted(
     reading: Reading, out: Outbound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -538,12 +566,7 @@ async def test_what_readers_died_of_is_not_held_against_the_next_file(
 async def test_a_read_that_found_every_reader_taken_takes_the_first_that_is_free(
     reading: Reading, out: Outbound, quick_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    timeout = asyncio.timeout
-
-    def patient(seconds: float) -> asyncio.Timeout:
-        return timeout(seconds if seconds == QUEUEING else PATIENCE)
-
-    monkeypatch.setattr(asyncio, "timeout", patient)
+    monkeypatch.setattr(sys.modules[Reading.__module__], "DEADLINE", LONG)
     hung = quick_path / "reader.py"
     hung.write_text("#!/bin/sh\nwhile read request; do :; done\n")
     hung.chmod(0o700)
@@ -560,7 +583,7 @@ async def test_a_read_that_found_every_reader_taken_takes_the_first_that_is_free
             while len(readers()) < CHILDREN + MOST_EXTRA:  # noqa: ASYNC110 the system tells nobody
                 await asyncio.sleep(0.01)
         waiting = tasks.create_task(read(reading, out), name="waits")
-        await asyncio.sleep(QUEUEING * 2)
+        await asyncio.sleep(PATIENCE * 2)
         # Not one of those that are kept, which were started first.
         max(readers(), key=lambda process: process.pid).kill()
         assert len((await waiting).rows) == 2
