@@ -56,7 +56,6 @@ SERVER: dict[str, Callable[[House], None]] = {
     "outbox.in-advance": a_message,
     "outbox.after-advance": a_message,
     "delivery.before-sending": a_message,
-    "delivery.sending": a_message,
     "delivery.sent": a_message,
     "delivery.receipt": a_message,
 }

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from salver_server.channels import Channel, ChannelSpec
-from salver_server.clock import LONGEST_SLEEP, Clock, moment, stamp
+from salver_server.clock import LONGEST_SLEEP, Clock, stamp
 from salver_server.delivery import store
 from salver_server.errors import Conflict, Missing, NeedsUser, Rejected, Transient
 from salver_server.ids import ChannelName, ChatId, DeliveryId, SessionId
@@ -22,6 +22,8 @@ MOST_ATTEMPTS = 12
 """After these, over about four hours, a delivery has failed; a person may send it again."""
 FOR_A_PERSON = 60.0
 """Seconds until a delivery that needs a person is tried again by itself."""
+BATCH = 10
+"""Deliveries of a chat that are read at a time; an agent decides how long each is."""
 
 
 class Courier:
@@ -69,48 +71,87 @@ class Courier:
         self.ask(chat)
 
     async def _serve(self, chat: ChatId) -> None:
-        while True:
-            delivery = await self._database.read(lambda conn: store.first_open(conn, chat))
-            if delivery is None:
-                return
-            wait = (moment(delivery.next_at) - self._clock.now()).total_seconds()
-            if wait > 0:
+        while waiting := self._database.glance(lambda conn: store.open_of(conn, chat, most=BATCH)):
+            first = waiting[0]
+            if (wait := first.wait(self._clock.now())) > 0:
                 raise Transient("not yet due", retry_after=min(wait, LONGEST_SLEEP))
-            if delivery.state == "sending":  # nobody else is at it: its receipt could not be kept
-                await self._in_doubt(delivery)
+            if first.state == "sending":  # nobody else is at it: its receipt could not be kept
+                await self._in_doubt(first)
+                self._changed(first.outbound.session)
+            elif self._is_idempotent(first):
+                await self._deliver_together(waiting)
             else:
-                await self._deliver(delivery)
-            self._changed(delivery.outbound.session)
+                await self._deliver(first)
+                self._changed(first.outbound.session)
+
+    async def _deliver_together(self, waiting: Sequence[store.Delivery]) -> None:
+        """Where sending twice is harmless nothing is noted before, and all receipts share one commit."""
+        receipts: dict[DeliveryId, str] = {}
+        failed: Exception | None = None
+        now = self._clock.now()
+        failpoint("delivery.before-sending")
+        for delivery in waiting:
+            if delivery.state != "waiting" or delivery.wait(now) > 0:
+                break
+            try:
+                receipts[delivery.outbound.id] = await self._send(delivery)
+            except Exception as exc:  # noqa: BLE001 the rim: it is sorted and logged below
+                failed = exc
+                break
+        failpoint("delivery.sent")
+        if receipts:
+            at = stamp(self._clock.now())
+            await self._database.write(lambda conn: store.done(conn, receipts, at))
+            failpoint("delivery.receipt")
+        if failed is not None:
+            await self._not_sent(waiting[len(receipts)], failed)
+        for session in {one.outbound.session for one in waiting}:
+            self._changed(session)
 
     async def _deliver(self, delivery: store.Delivery) -> None:
-        id_, channel = delivery.outbound.id, self._channels.get(delivery.channel)
+        id_ = delivery.outbound.id
         failpoint("delivery.before-sending")
         await self._database.write(lambda conn: store.begin(conn, id_, stamp(self._clock.now())))
         failpoint("delivery.sending")
         try:
-            if channel is None:
-                raise NeedsUser(f"The channel '{delivery.channel}' is not open. Connect it.")
-            receipt = await channel.send(delivery.outbound)
-        except Rejected as exc:
-            await self._fail(delivery, str(exc))
-        except NeedsUser as exc:
-            await self._later(delivery, FOR_A_PERSON, str(exc), counts=False)
-        except Transient as exc:
-            wait = exc.retry_after or BACK_OFF[min(delivery.attempts, len(BACK_OFF) - 1)]
-            await self._later(delivery, wait, str(exc), counts=True)
-        except Exception:
-            logger.exception("channel failed", extra={"channel": delivery.channel, "delivery": id_})
-            await self._in_doubt(delivery)
+            receipt = await self._send(delivery)
+        except Exception as exc:  # noqa: BLE001 the rim: it is sorted and logged there
+            await self._not_sent(delivery, exc)
         else:
             failpoint("delivery.sent")
             now = stamp(self._clock.now())
-            await self._database.write(lambda conn: store.done(conn, id_, receipt.id, now))
+            await self._database.write(lambda conn: store.done(conn, {id_: receipt}, now))
             failpoint("delivery.receipt")
+
+    async def _send(self, delivery: store.Delivery) -> str:
+        """Its receipt."""
+        channel = self._channels.get(delivery.channel)
+        if channel is None:
+            raise NeedsUser(f"The channel '{delivery.channel}' is not open. Connect it.")
+        return (await channel.send(delivery.outbound)).id
+
+    async def _not_sent(self, delivery: store.Delivery, problem: Exception) -> None:
+        match problem:
+            case Rejected():
+                await self._fail(delivery, str(problem))
+            case NeedsUser():
+                await self._later(delivery, FOR_A_PERSON, str(problem), counts=False)
+            case Transient():
+                wait = problem.retry_after or _back_off(delivery)
+                await self._later(delivery, wait, str(problem), counts=True)
+            case _:
+                logger.error(
+                    "channel failed",
+                    extra={"channel": delivery.channel, "delivery": delivery.outbound.id},
+                    exc_info=problem,
+                )
+                await self._in_doubt(delivery)
 
     async def _later(
         self, delivery: store.Delivery, seconds: float, reason: str, *, counts: bool
     ) -> None:
-        if counts and delivery.attempts + 1 >= MOST_ATTEMPTS:
+        attempts = delivery.attempts + counts
+        if attempts >= MOST_ATTEMPTS:
             await self._fail(delivery, reason)
             return
         now = self._clock.now()
@@ -118,7 +159,7 @@ class Courier:
         id_ = delivery.outbound.id
         await self._database.write(
             lambda conn: store.later(
-                conn, id_, next_at=next_at, reason=reason, counts=counts, now=stamp(now)
+                conn, id_, next_at=next_at, reason=reason, attempts=attempts, now=stamp(now)
             )
         )
 
@@ -128,12 +169,21 @@ class Courier:
 
     async def _in_doubt(self, delivery: store.Delivery) -> None:
         """The call ended in a way that says nothing: again where that is harmless, else perhaps delivered."""
-        if self._specs[delivery.channel].idempotent:
-            wait = BACK_OFF[min(delivery.attempts, len(BACK_OFF) - 1)]
+        if self._is_idempotent(delivery):
             await self._later(
-                delivery, wait, "The channel failed; its log has the details.", counts=True
+                delivery,
+                _back_off(delivery),
+                "The channel failed; its log has the details.",
+                counts=True,
             )
             return
         now, id_ = stamp(self._clock.now()), delivery.outbound.id
         reason = "The channel failed while this was being sent; whether it arrived is not known."
         await self._database.write(lambda conn: store.perhaps(conn, id_, reason, now))
+
+    def _is_idempotent(self, delivery: store.Delivery) -> bool:
+        return self._specs[delivery.channel].idempotent
+
+
+def _back_off(delivery: store.Delivery) -> float:
+    return BACK_OFF[min(delivery.attempts, len(BACK_OFF) - 1)]

@@ -1,11 +1,12 @@
 """SQL of deliveries."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from sqlite3 import Connection
 
-from salver_server.clock import Stamp
+from salver_server.clock import Stamp, moment
 from salver_server.ids import ChannelName, ChatId, DeliveryId, MessageId, SessionId
 from salver_server.messages import DeliveryState, Outbound
 
@@ -17,7 +18,12 @@ class Delivery:
     state: DeliveryState
     attempts: int
     next_at: Stamp
+    """Empty: at once."""
     reason: str
+
+    def wait(self, now: datetime) -> float:
+        """Seconds until it is due."""
+        return (moment(self.next_at) - now).total_seconds() if self.next_at else 0.0
 
 
 COLUMNS = (
@@ -61,13 +67,13 @@ def _delivery(row: tuple[str, ...]) -> Delivery:
     )
 
 
-def first_open(conn: Connection, chat: ChatId) -> Delivery | None:
-    """What this chat is to get next."""
-    row = conn.execute(
-        f"SELECT {COLUMNS} WHERE d.chat = ? AND d.state IN ('waiting', 'sending') ORDER BY d.position LIMIT 1",
-        (chat,),
-    ).fetchone()
-    return _delivery(row) if row else None
+def open_of(conn: Connection, chat: ChatId, *, most: int) -> list[Delivery]:
+    """What this chat is to get next, in order."""
+    rows = conn.execute(
+        f"SELECT {COLUMNS} WHERE d.chat = ? AND d.state IN ('waiting', 'sending') ORDER BY d.position LIMIT ?",
+        (chat, most),
+    )
+    return [_delivery(row) for row in rows]
 
 
 def chats_open(conn: Connection) -> list[ChatId]:
@@ -80,7 +86,8 @@ def chats_open(conn: Connection) -> list[ChatId]:
 def resolve_cut_off(conn: Connection, idempotent: Collection[ChannelName], now: Stamp) -> None:
     """After a crash: what was being sent is sent again where that is harmless, else perhaps delivered."""
     rows = conn.execute(
-        "SELECT d.id, c.channel FROM deliveries d JOIN chats c ON c.id = d.chat WHERE d.state = 'sending'"
+        "SELECT d.id, c.channel FROM deliveries d INDEXED BY deliveries_open JOIN chats c ON c.id = d.chat"
+        " WHERE d.state IN ('waiting', 'sending') AND d.state = 'sending'"
     ).fetchall()
     for id_, channel in rows:
         if channel in idempotent:
@@ -96,39 +103,40 @@ CUT_OFF = "Salver ended while this was being sent; whether it arrived is not kno
 
 def begin(conn: Connection, id_: DeliveryId, now: Stamp) -> None:
     conn.execute(
-        "UPDATE deliveries SET state = 'sending', attempts = attempts + 1, changed_at = ? WHERE id = ?",
+        "UPDATE deliveries SET state = 'sending', changed_at = ? WHERE id = ?",
         (now, id_),
     )
 
 
-def done(conn: Connection, id_: DeliveryId, receipt: str, now: Stamp) -> None:
-    conn.execute(
-        "UPDATE deliveries SET state = 'delivered', receipt = ?, reason = '', changed_at = ? WHERE id = ?",
-        (receipt, now, id_),
+def done(conn: Connection, receipts: Mapping[DeliveryId, str], now: Stamp) -> None:
+    conn.executemany(
+        "UPDATE deliveries SET state = 'delivered', attempts = attempts + 1, receipt = ?, reason = '', changed_at = ?"
+        " WHERE id = ?",
+        [(receipt, now, id_) for id_, receipt in receipts.items()],
     )
 
 
 def perhaps(conn: Connection, id_: DeliveryId, reason: str, now: Stamp) -> None:
     conn.execute(
-        "UPDATE deliveries SET state = 'perhaps', reason = ?, changed_at = ? WHERE id = ?",
+        "UPDATE deliveries SET state = 'perhaps', attempts = attempts + 1, reason = ?, changed_at = ? WHERE id = ?",
         (reason, now, id_),
     )
 
 
 def later(
-    conn: Connection, id_: DeliveryId, *, next_at: Stamp, reason: str, counts: bool, now: Stamp
+    conn: Connection, id_: DeliveryId, *, next_at: Stamp, reason: str, attempts: int, now: Stamp
 ) -> None:
-    """Try again from `next_at` on; an attempt that does not count is as if it had not been made."""
+    """Try again from `next_at` on, after so many attempts."""
     conn.execute(
-        "UPDATE deliveries SET state = 'waiting', attempts = attempts - ?, next_at = ?, reason = ?,"
+        "UPDATE deliveries SET state = 'waiting', attempts = ?, next_at = ?, reason = ?,"
         " changed_at = ? WHERE id = ?",
-        (0 if counts else 1, next_at, reason, now, id_),
+        (attempts, next_at, reason, now, id_),
     )
 
 
 def failed(conn: Connection, id_: DeliveryId, reason: str, now: Stamp) -> None:
     conn.execute(
-        "UPDATE deliveries SET state = 'failed', reason = ?, changed_at = ? WHERE id = ?",
+        "UPDATE deliveries SET state = 'failed', attempts = attempts + 1, reason = ?, changed_at = ? WHERE id = ?",
         (reason, now, id_),
     )
 
@@ -140,8 +148,8 @@ def exists(conn: Connection, id_: DeliveryId) -> bool:
 def resend(conn: Connection, id_: DeliveryId, now: Stamp) -> ChatId | None:
     """Send once more what failed or perhaps arrived; None if it is in no such state."""
     row = conn.execute(
-        "UPDATE deliveries SET state = 'waiting', attempts = 0, next_at = ?, changed_at = ?"
+        "UPDATE deliveries SET state = 'waiting', attempts = 0, next_at = '', changed_at = ?"
         " WHERE id = ? AND state IN ('perhaps', 'failed') RETURNING chat",
-        (now, now, id_),
+        (now, id_),
     ).fetchone()
     return row[0] if row else None

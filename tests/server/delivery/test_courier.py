@@ -1,5 +1,6 @@
 import asyncio
 import logging
+from datetime import timedelta
 
 import pytest
 
@@ -19,7 +20,7 @@ async def test_what_is_owed_is_sent_and_its_receipt_kept(post: Post) -> None:
     assert await post.row(id_) == {
         "state": "delivered",
         "attempts": 1,
-        "next_at": post.desk.clock.stamp(),
+        "next_at": "",
         "receipt": "fake-1",
         "reason": "",
     }
@@ -230,6 +231,46 @@ async def test_a_delivery_is_on_record_before_the_platform_is_called(post: Post)
         assert await post.state(id_) == "sending"
         awake.set()
         await post.changed()
+
+
+async def test_where_twice_is_once_nothing_is_noted_before_and_receipts_share_a_commit(
+    post: Post,
+) -> None:
+    post.channel = FakeChannel(idempotent=True)
+    awake = post.channel.dawdle("family")
+    ids = [await post.owe(f"{number}") for number in range(5)]
+    async with post.courier():
+        await post.channel.called(1)
+        assert await post.state(ids[0]) == "waiting"
+        awake.set()
+        await post.changed()
+    assert [await post.state(id_) for id_ in ids] == ["delivered"] * 5
+    assert [(await post.row(id_))["attempts"] for id_ in ids] == [1] * 5
+    assert post.channel.sent_to("family") == ["0", "1", "2", "3", "4"]
+
+
+async def test_where_twice_is_once_a_refusal_keeps_the_order_of_those_behind_it(post: Post) -> None:
+    post.channel = FakeChannel(idempotent=True)
+    ids = [await post.owe(text) for text in ("bad", "good", "busy", "last")]
+    post.channel.refuse(Rejected("too long"))
+    async with post.courier() as courier:
+        await post.channel.called(2)
+        post.channel.refuse(Transient("busy", retry_after=60))
+        await post.changed(2)
+        while await post.state(ids[-1]) != "delivered":
+            post.desk.clock.advance(60)
+            courier.ask(post.chats["family"])
+            await post.changed(len(post.changes) + 1)
+    assert await post.state(ids[0]) == "failed"
+    assert post.channel.sent_to("family") == ["good", "busy", "last"]
+
+
+async def test_a_wall_clock_that_is_set_back_delays_nothing(post: Post) -> None:
+    await post.owe("hello")
+    post.desk.clock.set(post.desk.clock.now() - timedelta(days=1))
+    async with post.courier():
+        await post.changed()
+    assert post.channel.sent_to("family") == ["hello"]
 
 
 async def test_a_receipt_that_can_not_be_kept_does_not_send_twice(
