@@ -46,12 +46,17 @@ class Folders:
         return self.line / "gateway"
 
 
+def outbound(places: Places, session: SessionId) -> Path:
+    """The outbound.db of this session."""
+    return places.sessions / session / "out" / "outbound.db"
+
+
 def folders(places: Places, session: SessionId, agent: AgentName) -> Folders:
     """Where the folders of this session are; nothing is made."""
     own = places.sessions / session
     return Folders(
         inbox=own / "in",
-        outbox=own / "out",
+        outbox=outbound(places, session).parent,
         work=places.agents / agent / "work",
         home=places.homes / session,
         line=places.lines / hashlib.sha256(session.encode()).hexdigest()[:12],

@@ -22,8 +22,9 @@ from salver_server.kit.pace import Pace
 from salver_server.kit.rounds import Rounds
 from salver_server.messages import LONGEST_TEXT, HandoverState
 from salver_server.sessions import store
-from salver_server.sessions.folders import folders
+from salver_server.sessions.folders import folders, outbound
 from salver_server.sessions.reading import Page, Reading, Row
+from salver_server.sessions.rest import Rest
 from salver_server.settings import Places
 from salver_server.store import Database
 
@@ -98,6 +99,7 @@ class Outbox:
         self._distrusted = distrusted
         self._paces: dict[SessionId, Paces] = {}
         self._files: dict[SessionId, tuple[int, tuple[int, int]]] = {}
+        self._rest = Rest()
         self._rounds = Rounds("outbox.look", self._look, tasks)
 
     def ask(self, session: SessionId) -> None:
@@ -119,9 +121,11 @@ class Outbox:
         # Transient and Torn go on to the rounds: a live writer is done in a moment, and a dead one's
         # journal is healed by whoever learns of its death.
         paces = self._paces.setdefault(session, Paces())
+        look = self._rest.before(session, outbound(self._places, session), self._clock.elapsed())
         try:
-            if not await self.drain(session):
+            if self._rest.holds(session, look) or not await self.drain(session):
                 await paces.looks.keep()
+            self._rest.keep(session, look)
             paces.held_up_since = None
         except Transient as exc:
             await paces.looks.keep()
@@ -142,18 +146,18 @@ class Outbox:
         self._distrusted(session, f"{exc}, for {HELD_UP:g} s")
 
     async def _page(self, session: SessionId) -> Page | None:
-        row = await self._database.read(lambda conn: store.session(conn, session))
+        row = self._session(session)
         if row is None:
             return None
         place = folders(self._places, session, row.agent)
         try:
             page = await self._reading.read(place.outbox, epoch=row.epoch, after=row.read_seq)
             self._same_file(row, page)
-        except Broken:
-            if await self._is_outdated(row):
-                # The session has got another runner, or another file, while this look waited to be made.
-                self.ask(session)
-                return None
+        except Broken as exc:
+            if self._is_outdated(row):
+                raise Transient(
+                    "its session has got another runner meanwhile", retry_after=0
+                ) from exc
             raise
         if not page.rows:
             return None
@@ -169,8 +173,11 @@ class Outbox:
         self._brought(news)
         return page
 
-    async def _is_outdated(self, row: store.Session) -> bool:
-        now = await self._database.read(lambda conn: store.session(conn, row.id))
+    def _session(self, session: SessionId) -> store.Session | None:
+        return self._database.glance(lambda conn: store.session(conn, session))
+
+    def _is_outdated(self, row: store.Session) -> bool:
+        now = self._session(row.id)
         return now is None or (now.epoch, now.generation) != (row.epoch, row.generation)
 
     def _same_file(self, row: store.Session, page: Page) -> None:
@@ -190,6 +197,7 @@ class Outbox:
         """The sandbox is gone; what is in out/ may be moved, healed or copied by us."""
         self._files.pop(session, None)
         self._paces.pop(session, None)
+        self._rest.forget(session)
 
 
 def take(conn: Connection, session: store.Session, rows: tuple[Row, ...], now: Stamp) -> News:
