@@ -140,6 +140,9 @@ async def _open_rooms(
     def changed(session: SessionId) -> None:
         hub.publish(session, Changed(session=session))
 
+    def written(session: SessionId) -> None:
+        keeper.hurry(session)
+
     def handed(session: SessionId) -> None:
         keeper.handed(session)
 
@@ -159,6 +162,7 @@ async def _open_rooms(
         identity=identity,
         clock=clock,
         tasks=tasks,
+        written=written,
         handed=handed,
         make_way=make_way,
     )
@@ -215,8 +219,7 @@ async def _open_rooms(
 
     async def close_sessions_of(agent: AgentName) -> None:
         now = stamp(clock.now())
-        open_ = [row.id for row in await database.read(bus.sessions) if row.agent == agent]
-        for session in open_:
+        for session in await database.read(lambda conn: bus.open_sessions_of(conn, agent)):
             await database.write(
                 lambda conn, session=session: bus.close_session(conn, session, now)
             )

@@ -95,7 +95,7 @@ def _session(conn: Connection, messages: int) -> SessionId:
             now=now,
         )
         assert delivery
-        deliveries.done(conn, delivery, "", now)
+        deliveries.done(conn, {delivery: ""}, now)
         bus.keep_continuation(conn, session, epoch=epoch, seq=row, provider="demo", body="[]")
     bus.advance(conn, session, messages * ROWS_A_TURN, now)
     return session

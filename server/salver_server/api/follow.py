@@ -50,7 +50,7 @@ LONGEST_EARLY = 1_000_000
 """Characters of them: a runner may speak of a turn that never comes."""
 
 
-MOST_DELIVERIES = 20
+MOST_DELIVERIES = 5
 """Deliveries that are read at a time: a session may have any number of them, each a megabyte long."""
 
 
@@ -60,7 +60,7 @@ async def follow(rooms: Rooms, message: MessageView) -> AsyncIterator[Followed]:
     with rooms.hub.listen(message.session) as listener:
         try:
             while not following.ended:
-                async for event in following.look():
+                for event in following.look():
                     yield event
                 if following.behind:
                     continue
@@ -98,9 +98,9 @@ class Following:
             while len(self._early) > MOST_EARLY or self._early_size > LONGEST_EARLY:
                 self._early_size -= len(self._early.popleft().text)
 
-    async def look(self) -> AsyncIterator[Followed]:
+    def look(self) -> Iterator[Followed]:
         """Whatever is new in salver.db."""
-        message, session, deliveries, reply = await self._rooms.database.read(
+        message, session, deliveries, reply = self._rooms.database.glance(
             lambda conn: (
                 views.message(conn, self._message.id),
                 store.session(conn, self._message.session),

@@ -61,10 +61,10 @@ async def _place(rooms: Rooms, body: NewMessage) -> tuple[AgentName, str | None]
         if body.new:
             raise Rejected("Choose one of a session and a new one.")
         id_ = SessionId(body.session)
-        row = await rooms.database.read(lambda conn: store.session(conn, id_))
+        row = rooms.database.glance(lambda conn: store.session(conn, id_))
         if row is None or row.state != "open":
             raise Missing(f"There is no open session '{id_}'. `salver sessions list` names them.")
-        if not await rooms.database.read(lambda conn: book.is_local(conn, row.chat)):
+        if not rooms.database.glance(lambda conn: book.is_local(conn, row.chat)):
             raise Rejected(
                 f"Session '{id_}' is not a conversation on this computer. Write where it takes place."
             )
@@ -83,13 +83,13 @@ async def _place(rooms: Rooms, body: NewMessage) -> tuple[AgentName, str | None]
 
 @router.get("/messages/{id_}")
 async def message(rooms: Use, id_: MessageId) -> Message:
-    return Message.of(await _view(rooms, id_))
+    return Message.of(_view(rooms, id_))
 
 
 @router.get("/messages/{id_}/events")
 async def events(rooms: Use, id_: MessageId) -> StreamingResponse:
     """Lines of JSON from now until nothing more will happen to this message; the last one is `end`."""
-    view = await _view(rooms, id_)
+    view = _view(rooms, id_)
 
     async def lines() -> AsyncIterator[bytes]:
         async for event in follow(rooms, view):
@@ -102,7 +102,7 @@ async def events(rooms: Use, id_: MessageId) -> StreamingResponse:
 async def cancel(rooms: Use, id_: MessageId) -> Message:
     """Ask for a message not to be answered; one that the model has seen already is answered all the same."""
     await rooms.intake.cancel(id_)
-    return Message.of(await _view(rooms, id_))
+    return Message.of(_view(rooms, id_))
 
 
 @router.post("/messages/{id_}/retry", status_code=202)
@@ -117,8 +117,8 @@ async def resend(rooms: Use, id_: DeliveryId) -> None:
     await rooms.courier.resend(id_)
 
 
-async def _view(rooms: Rooms, id_: MessageId) -> views.MessageView:
-    view = await rooms.database.read(lambda conn: views.message(conn, id_))
+def _view(rooms: Rooms, id_: MessageId) -> views.MessageView:
+    view = rooms.database.glance(lambda conn: views.message(conn, id_))
     if view is None:
         raise Missing(f"There is no message '{id_}'.")
     return view

@@ -1,6 +1,8 @@
 """Sessions: what runs, what was said, stop one, close one."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from salver_server.api.rooms import Rooms, Use
@@ -39,9 +41,12 @@ class SessionDetail(Session):
 
 
 @router.get("")
-async def sessions(rooms: Use, closed: bool = False) -> list[Session]:
+async def sessions(
+    rooms: Use, closed: bool = False, most: Annotated[int, Query(ge=1, le=10_000)] = 100
+) -> list[Session]:
+    """The sessions that were active last."""
     rows, counts = await rooms.database.read(
-        lambda conn: (store.sessions(conn, closed=closed), views.counts(conn))
+        lambda conn: (store.sessions(conn, closed=closed, most=most), views.counts(conn))
     )
     return [_session(rooms, row, counts.get(row.id)) for row in rows]
 

@@ -16,16 +16,25 @@ def sessions() -> None:
 
 @sessions.command("list")
 @click.option("--closed", is_flag=True, help="Closed ones too.")
+@click.option(
+    "--most",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    help="How many are listed.",
+)
 @json_option
-def list_(closed: bool, as_json: bool) -> None:
+def list_(closed: bool, most: int, as_json: bool) -> None:
     """List the sessions, the latest active first."""
     with server() as house:
-        found = house.ask("GET", "/sessions", closed=closed)
+        found = house.ask("GET", "/sessions", closed=closed, most=most)
     if as_json:
         show.as_json(found)
         return
     columns = ("id", "agent", "sandbox", "running", "waiting", "active_at", "trouble")
     show.table(found, columns, empty="There is no session yet.")
+    if len(found) == most:
+        click.echo(f"There may be more; these {most} were active last.", err=True)
 
 
 @sessions.command("show")

@@ -97,7 +97,8 @@ class Intake:
             session = bus.open_session(
                 conn, target.agent, target.chat, target.thread, epoch=new_epoch(), now=stamp(now)
             )
-            due_at = stamp(max(message.due_at, now) if message.due_at else now)
+            later = message.due_at is not None and message.due_at > now
+            due_at = stamp(message.due_at) if message.due_at and later else bus.AT_ONCE
             bus.hand_over(
                 conn, session, id_, kind="message", due_at=due_at, now=stamp(now), held=message.held
             )

@@ -97,7 +97,6 @@ def _order(
         session,
         id_,
         kind="cancel" if kind == "cancel" else "stop",
-        due_at=now,
         now=now,
         target=target,
     )

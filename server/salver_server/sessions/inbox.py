@@ -13,7 +13,7 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 
-from salver_server.clock import LONGEST_SLEEP, Clock, moment, stamp
+from salver_server.clock import LONGEST_SLEEP, Clock, Stamp, moment, stamp
 from salver_server.errors import Transient
 from salver_server.ids import SessionId
 from salver_server.kit.failpoint import failpoint
@@ -26,6 +26,8 @@ from salver_server.store import Database
 
 PATIENCE = 0.2
 """Seconds that a hand-over waits for a lock before it makes room for other sessions and tries again."""
+BATCH = 100
+"""Messages that one hand-over takes along."""
 
 
 class Inbox:
@@ -37,23 +39,28 @@ class Inbox:
         identity: Identity,
         clock: Clock,
         tasks: asyncio.TaskGroup,
+        written: Callable[[SessionId], None],
         handed: Callable[[SessionId], None],
-        make_way: Callable[[SessionId], Awaitable[None]] | None = None,
+        make_way: Callable[[SessionId], Awaitable[None]],
     ) -> None:
-        """`handed` is told of each session that got something new; `make_way` returns when it may get it."""
+        """Told of each session that gets something new: `make_way` returns when it may get it, `written`
+        comes when it lies in inbound.db, `handed` when that is noted in salver.db.
+        """
         self._database = database
         self._places = places
         self._identity = identity
         self._clock = clock
+        self._written = written
         self._handed = handed
         self._make_way = make_way
-        self._due_changed = asyncio.Event()
+        self._awaited: Stamp | None = None
+        """When `keep_time` looks next, at the latest."""
+        self._sooner = asyncio.Event()
         self._rounds = Rounds("inbox.hand-over", self._hand_over, tasks)
 
     def ask(self, session: SessionId) -> None:
         """Hand over what waits for this session, soon."""
         self._rounds.ask(session)
-        self._due_changed.set()
 
     def failures(self, session: SessionId) -> int:
         """How often in a row handing over to this session has failed."""
@@ -63,33 +70,34 @@ class Inbox:
         """Hand over what becomes due, exactly then; runs until cancelled."""
         while True:
             now = stamp(self._clock.now())
-            self._due_changed.clear()
-            due_now = partial(store.sessions_due, now=now)
-            for session in await self._database.read(due_now):
+            self._sooner.clear()
+            for session in await self._database.read(partial(store.sessions_due, now=now)):
                 self._rounds.ask(session)
             # Only what comes later: what is due and cannot be handed over must hide nothing else.
             due = await self._database.read(partial(store.next_due, after=now))
+            self._awaited = due
             wait = LONGEST_SLEEP
             if due is not None:
                 wait = min(wait, (moment(due) - self._clock.now()).total_seconds())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
-                    await self._due_changed.wait()
+                    await self._sooner.wait()
 
     async def _hand_over(self, session: SessionId) -> None:
         now = stamp(self._clock.now())
-        found = await self._database.read(
+        row, rows, settled, later = self._database.glance(
             lambda conn: (
                 store.session(conn, session),
-                store.due(conn, session, now),
+                store.due(conn, session, now, most=BATCH),
                 store.settled(conn, session),
+                store.due_later(conn, session, after=now),
             )
         )
-        row, rows, settled = found
+        if later is not None and (self._awaited is None or later < self._awaited):
+            self._sooner.set()
         if row is None or not rows:
             return
-        if self._make_way is not None:
-            await self._make_way(session)
+        await self._make_way(session)
         place = folders(self._places, session, row.agent)
         failpoint("inbox.before-hand-over")
         try:
@@ -99,10 +107,13 @@ class Inbox:
             await self.refill(session)
             raise Transient("inbound.db had to be made anew", retry_after=0) from None
         failpoint("inbox.after-hand-over")
+        self._written(session)
         seqs = [handover.seq for handover in rows]
         await self._database.write(lambda conn: store.mark_queued(conn, session, seqs, now))
         failpoint("inbox.queued")
         self._handed(session)
+        if len(rows) == BATCH:
+            self.ask(session)
 
     def _write(
         self, place: Folders, rows: list[store.Handover], settled: list[tuple[int, int]]

@@ -86,12 +86,15 @@ class Keeper:
         """See to it that what is pending in this session is worked on."""
         self._rounds.ask(session)
 
-    def handed(self, session: SessionId) -> None:
-        """Something was handed over: hurry the runner, or wake one."""
+    def hurry(self, session: SessionId) -> None:
+        """Something lies in inbound.db: a runner that lives may take it up."""
         if live := self._live.get(session):
             live.used = self._now()
             live.patient_until = max(live.patient_until, live.used + self._house.settings.stall)
             live.line.ring()
+
+    def handed(self, session: SessionId) -> None:
+        """The same, and it is on record: a runner that does not live may be woken."""
         self.ask(session)
         self._changed(session)
 
@@ -151,8 +154,7 @@ class Keeper:
         if live := self._live.get(session):
             await self._renew(live)
             return
-        pending = await self._house.database.read(lambda conn: store.pending(conn, session))
-        if not any(row.wakes for row in pending):
+        if not self._owes(session):
             self._leave_berth(session)
             return
         if not self._berths.take(session):
@@ -165,6 +167,8 @@ class Keeper:
         self._changed(session)
         try:
             await self._start(session)
+            # As long as all were only starting, none could be asked to.
+            self._make_room()
         except NeedsUser as exc:
             await self._trouble(session, str(exc))
             raise Transient(str(exc), retry_after=RETRY_START) from exc
@@ -195,10 +199,12 @@ class Keeper:
         live = self._live.get(session)
         if live is None or not await self._outdated(live):
             return
-        pending = await self._house.database.read(lambda conn: store.pending(conn, session))
-        if not any(row.wakes for row in pending):
+        if not self._owes(session):
             self.end(live, "Its agent was changed.", blameless=True)
             await live.buried.wait()
+
+    def _owes(self, session: SessionId) -> bool:
+        return self._house.database.glance(lambda conn: store.owes(conn, session))
 
     def _make_room(self) -> None:
         """Ask the runner that has been idle longest to leave, once it has nothing to do."""
@@ -214,7 +220,7 @@ class Keeper:
     async def _start(self, session: SessionId) -> None:
         house = self._house
         self._check_disk()
-        row = await house.database.read(lambda conn: store.session(conn, session))
+        row = house.database.glance(lambda conn: store.session(conn, session))
         assert row is not None
         standing = await house.agents.get(row.agent)
         definition = standing.definition

@@ -69,38 +69,64 @@ def session(conn: Connection, id_: SessionId) -> Session | None:
     return Session.from_row(row) if row else None
 
 
-def sessions(conn: Connection, *, closed: bool = False) -> list[Session]:
+def sessions(conn: Connection, *, closed: bool = False, most: int = -1) -> list[Session]:
     """Sessions, the latest active first; closed ones only when asked for."""
     rows = conn.execute(
-        f"SELECT {SESSION} FROM sessions WHERE state = 'open' OR ? ORDER BY active_at DESC",
-        (closed,),
+        f"SELECT {SESSION} FROM sessions WHERE state = 'open' OR ? ORDER BY active_at DESC LIMIT ?",
+        (closed, most),
     )
     return [Session.from_row(row) for row in rows]
 
 
+def open_sessions_of(conn: Connection, agent: AgentName) -> list[SessionId]:
+    rows = conn.execute("SELECT id FROM sessions WHERE agent = ? AND state = 'open'", (agent,))
+    return [row[0] for row in rows]
+
+
 # Handing over
 
+AT_ONCE = Stamp("")
+"""Earlier than any moment, wherever the wall clock is set meanwhile."""
+OPEN = "state IN ('received', 'held', 'queued', 'running')"
+"""Nothing has ended it yet. SQLite takes the index of the same words only where it reads them."""
+OPEN_HANDOVER = HANDOVER.replace("handovers h", "handovers h INDEXED BY handovers_open")
+"""For questions about one session that must not search what is long over."""
 
-def due(conn: Connection, session: SessionId, now: Stamp) -> list[Handover]:
+
+def due(conn: Connection, session: SessionId, now: Stamp, *, most: int = -1) -> list[Handover]:
     """What is to be handed over to this session now, in order."""
     rows = conn.execute(
-        f"SELECT {HANDOVER} WHERE h.session = ? AND h.state = 'received' AND h.due_at <= ? ORDER BY h.seq",
-        (session, now),
+        f"SELECT {OPEN_HANDOVER} WHERE h.session = ? AND h.{OPEN} AND h.state = 'received' AND h.due_at <= ?"
+        " ORDER BY h.seq LIMIT ?",
+        (session, now, most),
     )
     return [_handover(row) for row in rows]
 
 
+def due_later(conn: Connection, session: SessionId, *, after: Stamp) -> Stamp | None:
+    """The earliest moment after this one at which something is to be handed over to this session."""
+    return conn.execute(
+        f"SELECT min(due_at) FROM handovers INDEXED BY handovers_open"
+        f" WHERE session = ? AND {OPEN} AND state = 'received' AND due_at > ?",
+        (session, after),
+    ).fetchone()[0]
+
+
 def sessions_due(conn: Connection, now: Stamp) -> list[SessionId]:
     rows = conn.execute(
-        "SELECT DISTINCT session FROM handovers WHERE state = 'received' AND due_at <= ?", (now,)
+        "SELECT DISTINCT session FROM handovers INDEXED BY handovers_due"
+        " WHERE state = 'received' AND due_at <= ?",
+        (now,),
     )
     return [row[0] for row in rows]
 
 
 def next_due(conn: Connection, *, after: Stamp) -> Stamp | None:
-    """The earliest moment after this one at which something is to be handed over."""
+    """The same for all sessions."""
     return conn.execute(
-        "SELECT min(due_at) FROM handovers WHERE state = 'received' AND due_at > ?", (after,)
+        "SELECT min(due_at) FROM handovers INDEXED BY handovers_due"
+        " WHERE state = 'received' AND due_at > ?",
+        (after,),
     ).fetchone()[0]
 
 
@@ -135,7 +161,9 @@ def settled(conn: Connection, session: SessionId) -> list[tuple[int, int]]:
     return ranges
 
 
-OPEN_SEQS = "SELECT seq FROM handovers WHERE session = ? AND state IN ('received', 'held', 'queued', 'running') ORDER BY seq"
+OPEN_SEQS = (
+    f"SELECT seq FROM handovers INDEXED BY handovers_open WHERE session = ? AND {OPEN} ORDER BY seq"
+)
 
 
 LONGEST_HISTORY = 32 * 1024 * 1024
@@ -167,18 +195,29 @@ def history(conn: Connection, session: SessionId, *, before: int) -> list[tuple[
 def pending(conn: Connection, session: SessionId) -> list[Handover]:
     """What a runner has still to answer, orders included, in order."""
     rows = conn.execute(
-        f"SELECT {HANDOVER} WHERE h.session = ? AND h.state IN ('queued', 'running') ORDER BY h.seq",
+        f"SELECT {OPEN_HANDOVER} WHERE h.session = ? AND h.{OPEN} AND h.state IN ('queued', 'running')"
+        " ORDER BY h.seq",
         (session,),
     )
     return [_handover(row) for row in rows]
 
 
+def owes(conn: Connection, session: SessionId) -> bool:
+    """Whether a runner has still to answer anything that is worth waking one."""
+    row = conn.execute(
+        f"SELECT 1 FROM handovers INDEXED BY handovers_open"
+        f" WHERE session = ? AND {OPEN} AND state IN ('queued', 'running') AND wakes LIMIT 1",
+        (session,),
+    ).fetchone()
+    return row is not None
+
+
 def sessions_pending(conn: Connection) -> list[SessionId]:
     """Open sessions that owe an answer, the longest waiting first."""
     rows = conn.execute(
-        "SELECT h.session FROM handovers h JOIN sessions s ON s.id = h.session"
-        " WHERE h.state IN ('queued', 'running') AND h.wakes AND s.state = 'open'"
-        " GROUP BY h.session ORDER BY min(h.due_at)"
+        f"SELECT h.session FROM handovers h INDEXED BY handovers_open JOIN sessions s ON s.id = h.session"
+        f" WHERE h.{OPEN} AND h.state IN ('queued', 'running') AND h.wakes AND s.state = 'open'"
+        " GROUP BY h.session ORDER BY min(h.changed_at)"
     )
     return [row[0] for row in rows]
 
@@ -186,10 +225,8 @@ def sessions_pending(conn: Connection) -> list[SessionId]:
 def sessions_ordered(conn: Connection) -> list[SessionId]:
     """Sessions whose runner has been given an order of a person's and has not answered it."""
     rows = conn.execute(
-        "SELECT DISTINCT h.session FROM handovers h JOIN intake i ON i.id = h.message"
-        # The long list names the index; the history must not be searched.
-        " WHERE h.state IN ('received', 'held', 'queued', 'running') AND h.state = 'queued'"
-        " AND i.kind IN ('cancel', 'stop')"
+        "SELECT DISTINCT h.session FROM handovers h INDEXED BY handovers_open JOIN intake i ON i.id = h.message"
+        f" WHERE h.{OPEN} AND h.state = 'queued' AND i.kind IN ('cancel', 'stop')"
     )
     return [row[0] for row in rows]
 
@@ -342,7 +379,20 @@ def owe_delivery(
     conn.execute(
         "INSERT INTO deliveries (id, session, epoch, seq, chat, thread, kind, text, answers, state, next_at,"
         " created_at, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?, ?)",
-        (id_, session, epoch, seq, chat, thread, kind, text, json.dumps(messages), now, now, now),
+        (
+            id_,
+            session,
+            epoch,
+            seq,
+            chat,
+            thread,
+            kind,
+            text,
+            json.dumps(messages),
+            AT_ONCE,
+            now,
+            now,
+        ),
     )
     if kind != "send":
         conn.executemany(
@@ -391,7 +441,8 @@ def obey_orders(conn: Connection, session: SessionId, now: Stamp) -> None:
 
 def running(conn: Connection, session: SessionId) -> list[Handover]:
     rows = conn.execute(
-        f"SELECT {HANDOVER} WHERE h.session = ? AND h.state = 'running' ORDER BY h.seq", (session,)
+        f"SELECT {OPEN_HANDOVER} WHERE h.session = ? AND h.{OPEN} AND h.state = 'running' ORDER BY h.seq",
+        (session,),
     )
     return [_handover(row) for row in rows]
 
@@ -399,8 +450,8 @@ def running(conn: Connection, session: SessionId) -> list[Handover]:
 def requeue(conn: Connection, session: SessionId, *, blame: bool, now: Stamp) -> None:
     """Messages whose turn was cut off wait again; without blame the attempt does not count."""
     conn.execute(
-        "UPDATE handovers SET state = 'queued', attempts = attempts - ?, changed_at = ?"
-        " WHERE session = ? AND state = 'running'",
+        "UPDATE handovers INDEXED BY handovers_open SET state = 'queued', attempts = attempts - ?, changed_at = ?"
+        f" WHERE session = ? AND {OPEN} AND state = 'running'",
         (0 if blame else 1, now, session),
     )
 
@@ -431,7 +482,7 @@ def note(conn: Connection, session: SessionId, text: str, now: Stamp) -> None:
         " VALUES (?, 'note', 'salver', ?, 'salver', ?, ?, ?)",
         (id_, id_, text, now, now),
     )
-    hand_over(conn, session, id_, kind="note", due_at=now, now=now)
+    hand_over(conn, session, id_, kind="note", now=now)
 
 
 def hand_over(
@@ -440,8 +491,8 @@ def hand_over(
     message: MessageId,
     *,
     kind: MessageKind,
-    due_at: Stamp,
     now: Stamp,
+    due_at: Stamp = AT_ONCE,
     target: int | None = None,
     held: bool = False,
 ) -> int:

@@ -87,7 +87,7 @@ def _message(row: tuple[Any, ...]) -> MessageView:
     shown, why = _state(state, delivery, kind, reason, delivery_reason)
     return MessageView(
         id=id_, session=session, seq=seq, sender=sender, text=text, state=shown, reason=why, attempts=attempts,
-        turn=turn, accepted_at=accepted_at, due_at=due_at, changed_at=changed_at,
+        turn=turn, accepted_at=accepted_at, due_at=due_at or accepted_at, changed_at=changed_at,
         final=shown in FINAL or (shown == "answered" and delivery is None),  # a turn may end without a word
     )  # fmt: skip
 

@@ -39,11 +39,11 @@ class Watchdog:
             alive = self._keeper.all_live()
             ordered = await self._house.database.read(store.sessions_ordered) if alive else []
             for live in alive:
-                await self._judge(live, ordered=live.session.id in ordered)
+                self._judge(live, ordered=live.session.id in ordered)
             there = {(live.session.id, live.generation) for live in alive}
             self._since = {key: at for key, at in self._since.items() if key[:2] in there}
 
-    async def _judge(self, live: Live, *, ordered: bool) -> None:
+    def _judge(self, live: Live, *, ordered: bool) -> None:
         session, now = live.session.id, self._house.clock.elapsed()
         if live.verdict:
             self._keeper.insist(live)
@@ -51,14 +51,11 @@ class Watchdog:
             self._keeper.end(live, f"It kept inbound.db locked for {HELD_UP:g} s.")
         elif self._lasts(live, "ordered", so=ordered) >= OBEDIENCE:
             self._keeper.end(live, f"It obeyed no order for {OBEDIENCE:g} s.")
-        elif (
-            self._lasts(live, "leaving", so=live.retiring and not await self._owes(live))
-            >= FAREWELL
-        ):
+        elif self._lasts(live, "leaving", so=live.retiring and not self._owes(live)) >= FAREWELL:
             self._keeper.end(live, "It did not leave when it was asked to.", blameless=True)
-        elif now >= live.patient_until and await self._owes(live):
+        elif now >= live.patient_until and self._owes(live):
             self._press(live)
-        elif now - live.used >= self._house.settings.idle and not await self._owes(live):
+        elif now - live.used >= self._house.settings.idle and not self._owes(live):
             self._keeper.retire(live)
 
     def _lasts(self, live: Live, what: str, *, so: bool) -> float:
@@ -69,10 +66,9 @@ class Watchdog:
             return 0.0
         return now - self._since.setdefault(key, now)
 
-    async def _owes(self, live: Live) -> bool:
+    def _owes(self, live: Live) -> bool:
         session = live.session.id
-        rows = await self._house.database.read(lambda conn: store.pending(conn, session))
-        return any(row.wakes for row in rows)
+        return self._house.database.glance(lambda conn: store.owes(conn, session))
 
     def _press(self, live: Live) -> None:
         """A turn without progress: asked, then told to end, then killed."""

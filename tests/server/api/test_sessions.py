@@ -22,6 +22,16 @@ async def test_sessions_are_listed_the_latest_active_first(house: House) -> None
     }
 
 
+async def test_of_many_sessions_those_that_were_active_last_are_listed(house: House) -> None:
+    made: list[str] = []
+    for _ in range(3):
+        house.clock.advance(1)
+        made.append((await house.say(new=True))["session"])
+    found = await house.ask("GET", "/sessions?most=2")
+    assert [session["id"] for session in found] == [made[2], made[1]]
+    await house.ask("GET", "/sessions?most=0", status=422)
+
+
 async def test_a_session_shows_what_was_said_and_what_was_delivered(house: House) -> None:
     sent = await house.say("hello")
     await house.answer(sent, "hi")

@@ -177,6 +177,13 @@ async def test_an_agent_that_is_not_there_is_missed(shell: Shell) -> None:
 # Sessions
 
 
+async def test_a_list_that_was_cut_says_so(shell: Shell, stopped: Running) -> None:
+    await write(stopped)
+    done = await shell.run("sessions", "list", "--most", "1")
+    assert len(done.out.splitlines()) == 2
+    assert done.err == "There may be more; these 1 were active last.\n"
+
+
 async def test_without_sessions_there_is_a_sentence(shell: Shell) -> None:
     assert await shell.ok("sessions", "list") == "There is no session yet.\n"
     assert (await shell.run("sessions", "list", "--json")).json == []

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from salver_server.kit.background import background
 from salver_server.runtimes import Identity
 from salver_server.sessions import store
 from salver_server.sessions.folders import Folders, folders
-from salver_server.sessions.inbox import Inbox
+from salver_server.sessions.inbox import BATCH, Inbox
 from salver_server.settings import Places
 from tests.fakes.channel import PATIENCE
 from tests.server.conftest import Desk
@@ -32,11 +33,14 @@ class HandOver:
 
     desk: Desk
     places: Places
+    written: list[SessionId] = field(default_factory=list[SessionId])
     handed: list[SessionId] = field(default_factory=list[SessionId])
     _happened: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
-    async def inbox(self, clock: Clock | None = None) -> AsyncGenerator[Inbox]:
+    async def inbox(
+        self, clock: Clock | None = None, *, written: Callable[[SessionId], None] | None = None
+    ) -> AsyncGenerator[Inbox]:
         async with background() as tasks:
             inbox = Inbox(
                 database=self.desk.database,
@@ -44,9 +48,14 @@ class HandOver:
                 identity=ME,
                 clock=clock or self.desk.clock,
                 tasks=tasks,
+                written=written or self.written.append,
                 handed=self._note,
+                make_way=self._make_way,
             )
             yield inbox
+
+    async def _make_way(self, session: SessionId) -> None:
+        """Nobody stands in the way."""
 
     def _note(self, session: SessionId) -> None:
         self.handed.append(session)
@@ -130,6 +139,46 @@ async def test_the_session_s_user_alone_may_read_it(house: HandOver) -> None:
     place = await house.place(session)
     found = {path.name: path.stat().st_mode & 0o777 for path in (place.inbox, place.inbound)}
     assert found == {"in": 0o700, "inbound.db": 0o600}
+
+
+async def test_a_runner_is_rung_before_the_hand_over_is_noted(house: HandOver) -> None:
+    session = await house.accept()
+    before: list[list[str]] = []
+
+    def written(session: SessionId) -> None:
+        rows = house.desk.database.glance(
+            lambda conn: conn.execute("SELECT state FROM handovers").fetchall()
+        )
+        before.append([row[0] for row in rows])
+        house.written.append(session)
+
+    async with house.inbox(written=written) as inbox:
+        await inbox.refill(session)
+        inbox.ask(session)
+        await house.has_handed()
+    assert (before, house.written, house.handed) == ([["received"]], [session], [session])
+
+
+async def test_what_has_piled_up_is_handed_over_in_parts(house: HandOver) -> None:
+    session = await house.accept("0")
+    for number in range(1, BATCH + 1):
+        await house.accept(f"{number}")
+    async with house.inbox() as inbox:
+        await inbox.refill(session)
+        inbox.ask(session)
+        await house.has_handed(2)
+    assert await house.messages(session) == [
+        (number + 1, f"{number}") for number in range(BATCH + 1)
+    ]
+
+
+async def test_a_wall_clock_that_is_set_back_delays_nothing(house: HandOver) -> None:
+    session = await house.accept()
+    house.desk.clock.set(house.desk.clock.now() - timedelta(days=1))
+    async with house.inbox() as inbox:
+        await inbox.refill(session)
+        inbox.ask(session)
+        await house.has_handed()
 
 
 async def test_what_is_held_or_not_due_is_not_handed_over(house: HandOver) -> None:

@@ -1,8 +1,10 @@
+import re
 from dataclasses import dataclass
-from sqlite3 import IntegrityError
+from sqlite3 import Connection, IntegrityError
 
 import pytest
 
+from salver_server.delivery import store as deliveries
 from salver_server.ids import AgentName, ChatId, SessionId
 from salver_server.messages import HandoverState
 from salver_server.sessions import store
@@ -213,3 +215,45 @@ async def test_an_order_that_was_not_even_handed_over_counts_too(talk: Talk) -> 
 async def obey(talk: Talk) -> None:
     now = talk.desk.clock.stamp()
     await talk.desk.database.write(lambda conn: store.obey_orders(conn, talk.session, now))
+
+
+# Growth
+
+
+async def test_no_question_of_everyday_searches_what_is_long_over(talk: Talk) -> None:
+    """SQLite looks only at what is open, or follows a key; nothing grows with the history."""
+    session, now = talk.session, talk.desk.clock.stamp()
+    asked: list[str] = []
+
+    def ask(conn: Connection) -> list[str]:
+        conn.set_trace_callback(asked.append)
+        store.due(conn, session, now)
+        store.due_later(conn, session, after=now)
+        store.sessions_due(conn, now)
+        store.next_due(conn, after=now)
+        store.settled(conn, session)
+        store.pending(conn, session)
+        store.owes(conn, session)
+        store.running(conn, session)
+        store.sessions_pending(conn)
+        store.sessions_ordered(conn)
+        store.kind_of(conn, session, 1, now)
+        deliveries.open_of(conn, ChatId("chat"), most=1)
+        deliveries.chats_open(conn)
+        deliveries.resolve_cut_off(conn, [], now)
+        conn.set_trace_callback(None)
+        return [
+            row[3]
+            for sql in asked
+            for row in conn.execute(f"EXPLAIN QUERY PLAN {sql}")
+            if row[3].startswith(("SCAN", "SEARCH"))
+        ]
+
+    steps = await talk.desk.database.write(ask)
+    assert len(steps) >= len(asked) > 14
+    allowed = re.compile(
+        r"(SCAN|SEARCH) .*INDEX (handovers|deliveries)_(open|due)\b|SEARCH .*(session|id|chat)=\?"
+    )
+    assert [step for step in steps if not allowed.search(step)] == []
+    searched = [step for step in steps if "PRIMARY KEY (session=?)" in step]
+    assert searched == [], "a whole session is searched"

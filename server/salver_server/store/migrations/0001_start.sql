@@ -50,6 +50,8 @@ CREATE TABLE sessions (
 -- NULL is a value of its own here: one open session per agent, chat and thread.
 CREATE UNIQUE INDEX sessions_place ON sessions (agent, ifnull(chat, ''), ifnull(thread, '')) WHERE state = 'open';
 
+CREATE INDEX sessions_active ON sessions (active_at);
+
 CREATE TABLE sandboxes (
     session    TEXT PRIMARY KEY REFERENCES sessions (id),
     generation INTEGER NOT NULL,
@@ -81,7 +83,7 @@ CREATE TABLE handovers (
     wakes    INTEGER NOT NULL CHECK (wakes IN (0, 1)),
     state    TEXT    NOT NULL CHECK (state IN
              ('received', 'held', 'queued', 'running', 'answered', 'failed', 'stopped', 'cancelled', 'done')),
-    due_at   TEXT    NOT NULL,
+    due_at   TEXT    NOT NULL,                -- empty: at once, wherever the wall clock is set meanwhile
     turn     INTEGER,
     attempts INTEGER NOT NULL DEFAULT 0,      -- claims seen, and starts that died
     reason   TEXT    NOT NULL DEFAULT '',
@@ -115,7 +117,7 @@ CREATE TABLE deliveries (
     answers    TEXT NOT NULL,                 -- JSON list of message ids
     state      TEXT NOT NULL CHECK (state IN ('waiting', 'sending', 'delivered', 'perhaps', 'failed')),
     attempts   INTEGER NOT NULL DEFAULT 0,
-    next_at    TEXT NOT NULL,
+    next_at    TEXT NOT NULL,                 -- empty: at once
     receipt    TEXT NOT NULL DEFAULT '',
     reason     TEXT NOT NULL DEFAULT '',
     created_at TEXT NOT NULL,
