@@ -566,8 +566,7 @@ class Keeper:
         """The safety net, slow: look at everything that lives, and at everything that waits."""
         while True:
             await self._house.clock.sleep(self._house.settings.sweep)
-            for session in list(self._live):
-                self._outbox.ask(session)
+            self._outbox.sweep(self._live)
             if not self._stopped:
                 for session in await self._house.database.read(store.sessions_pending):
                     self.ask(session)

@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from sqlite3 import Connection
 from typing import cast
@@ -24,7 +24,7 @@ from salver_server.messages import LONGEST_TEXT, HandoverState
 from salver_server.sessions import store
 from salver_server.sessions.folders import folders, outbound
 from salver_server.sessions.reading import Page, Reading, Row
-from salver_server.sessions.rest import Rest
+from salver_server.sessions.rest import Look, Rest
 from salver_server.settings import Places
 from salver_server.store import Database
 
@@ -106,6 +106,15 @@ class Outbox:
         """Look at this session's outbound.db, soon."""
         self._rounds.ask(session)
 
+    def sweep(self, sessions: Iterable[SessionId]) -> None:
+        """Look at each of them whose file does not rest."""
+        for session in sessions:
+            if not self._rest.holds(session, self._before(session)):
+                self.ask(session)
+
+    def _before(self, session: SessionId) -> Look:
+        return self._rest.before(session, outbound(self._places, session), self._clock.elapsed())
+
     async def drain(self, session: SessionId) -> bool:
         """Read everything that is there, and say whether there was anything; raises what reading raises."""
         found, paces = False, self._paces.setdefault(session, Paces())
@@ -121,7 +130,7 @@ class Outbox:
         # Transient and Torn go on to the rounds: a live writer is done in a moment, and a dead one's
         # journal is healed by whoever learns of its death.
         paces = self._paces.setdefault(session, Paces())
-        look = self._rest.before(session, outbound(self._places, session), self._clock.elapsed())
+        look = self._before(session)
         try:
             if self._rest.holds(session, look) or not await self.drain(session):
                 await paces.looks.keep()

@@ -16,6 +16,8 @@ AT_ONCE = 4
 """Sessions woken at the same time."""
 SETTLE = 3.0
 """Seconds until a server that has just been busy counts as idle."""
+REST = 60.0
+"""Seconds until many sandboxes that have just been busy do: they are looked at ever more rarely."""
 
 
 async def live(yard: Yard, pace: Pace) -> AsyncIterator[Finding]:
@@ -77,6 +79,7 @@ async def with_many(house: House, pace: Pace, used: float) -> AsyncIterator[Find
         values=[use.memory(family) for family in sandboxes],
         note="its runner after one turn, with what the runtime put around it",
     )
+    await sleep(REST)
     everyone = [pid for family in sandboxes for pid in family]
     mine, theirs = await use.cpu(core, everyone, seconds=pace.often(30, 120))
     yield Finding(
@@ -84,7 +87,7 @@ async def with_many(house: House, pace: Pace, used: float) -> AsyncIterator[Find
         unit="%",
         values=[mine],
         goal=Goal(median=0.2),
-        note=f"the {LIVE} runners together take {theirs:.2g} % more",
+        note=f"a minute after their last turn; the {LIVE} runners together take {theirs:.2g} % more",
     )
 
 

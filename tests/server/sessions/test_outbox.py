@@ -16,6 +16,7 @@ from salver_server.sessions.folders import folders
 from salver_server.sessions.outbox import HELD_UP, News, Outbox
 from salver_server.sessions.reader import MOST_ROWS
 from salver_server.sessions.reading import Page, Reading, Torn, open_reading
+from salver_server.sessions.rest import SETTLED
 from salver_server.settings import Places
 from tests.fakes.channel import PATIENCE
 from tests.server.sessions.conftest import Talk
@@ -269,3 +270,53 @@ async def test_a_message_is_answered_once_although_many_ring(looking: Looking) -
     await looking.happened()
     await looking.outbox.drain(talk.session)
     assert await talk.told() == [("reply", "hi", [1])]
+
+
+class Counted(Reading):
+    """Knows how many reads have come to their end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reads: asyncio.Queue[Path] = asyncio.Queue()
+
+    async def read(self, folder: Path, *, epoch: int, after: int) -> Page:
+        page = await super().read(folder, epoch=epoch, after=after)
+        self._reads.put_nowait(folder)
+        return page
+
+    async def next(self) -> None:
+        async with asyncio.timeout(PATIENCE):
+            await self._reads.get()
+
+    @property
+    def more(self) -> bool:
+        return not self._reads.empty()
+
+
+async def test_a_sweep_looks_only_at_what_does_not_rest(talk: Talk, quick_path: Path) -> None:
+    async with opened(talk, quick_path, reading := Counted()) as looking:
+        await looking.make()
+        for _ in range(2):
+            looking.outbox.sweep([talk.session])
+            await reading.next()
+            talk.desk.clock.advance(SETTLED)
+        looking.outbox.sweep([talk.session])
+        await asyncio.sleep(0.05)
+        assert not reading.more
+        looking.file.write(*talk.scribe.answer("hi", 1))
+        looking.outbox.sweep([talk.session])
+        await looking.happened()
+        assert await talk.states() == ["answered"]
+    await reading.close()
+
+
+async def test_an_end_is_read_even_of_a_file_that_rests(talk: Talk, quick_path: Path) -> None:
+    async with opened(talk, quick_path, reading := Counted()) as looking:
+        await looking.make()
+        for _ in range(2):
+            looking.outbox.sweep([talk.session])
+            await reading.next()
+            talk.desk.clock.advance(SETTLED)
+        assert not await looking.outbox.drain(talk.session)
+        assert reading.more
+    await reading.close()
