@@ -167,7 +167,7 @@ class Keeper:
         self._changed(session)
         try:
             await self._start(session)
-            # As long as all were only starting, none could be asked to.
+            # Who came meanwhile found nobody whom it could ask to leave.
             self._make_room()
         except NeedsUser as exc:
             await self._trouble(session, str(exc))
