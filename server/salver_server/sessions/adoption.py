@@ -30,13 +30,15 @@ class Adoption:
         """Decide about every sandbox on record, and end every other one."""
         rows = await self._house.database.read(store.sandboxes)
         # Those with a handle first, so that the runtimes know them for what they are.
-        for row in sorted(rows, key=lambda row: row.handle is None):
-            await self._decide(row)
+        ends = [await self._decide(row) for row in sorted(rows, key=lambda row: row.handle is None)]
         uncertain = {row.session for row in self._uncertain}
         for runtime in self._house.runtimes.values():
             for mark in await self._unknown(runtime):
                 if mark.session not in uncertain:
                     await self._end_stray(runtime, mark)
+        # Not before: a sandbox that heals a journal is on no record, either.
+        for end in filter(None, ends):
+            self._keeper.bury_soon(end)
 
     async def go_on(self) -> None:
         """Ask again about what was uncertain; runs until cancelled."""
@@ -44,7 +46,8 @@ class Adoption:
             await self._house.clock.sleep(ASK_AGAIN)
             rows, self._uncertain = self._uncertain, []
             for row in rows:
-                await self._decide(row)
+                if end := await self._decide(row):
+                    self._keeper.bury_soon(end)
 
     async def _unknown(self, runtime: Runtime) -> list[Mark]:
         """Sandboxes that nobody cares for."""
@@ -67,7 +70,8 @@ class Adoption:
             )
             await sandbox.kill()
 
-    async def _decide(self, row: store.SandboxRow) -> None:
+    async def _decide(self, row: store.SandboxRow) -> End | None:
+        """Adopt it or doubt it; or what there is to bury."""
         session = await self._house.database.read(lambda conn: store.session(conn, row.session))
         assert session is not None
         try:
@@ -77,7 +81,7 @@ class Adoption:
             await self._keeper.doubt(
                 row.session, f"Whether its last sandbox still lives is not certain: {exc}"
             )
-            return
+            return None
         detail = "It ended while Salver was not running."
         if sandbox is not None:
             try:
@@ -87,15 +91,13 @@ class Adoption:
                 await sandbox.kill()
                 detail = str(exc)
             else:
-                return
-        self._keeper.bury_soon(
-            End(
-                session=session,
-                runtime=row.runtime,
-                exit=Exit(cause="lost", code=None, detail=detail),
-                # A server that died before its sandbox existed says nothing about any message.
-                blameless=sandbox is not None or row.handle is None,
-            )
+                return None
+        return End(
+            session=session,
+            runtime=row.runtime,
+            exit=Exit(cause="lost", code=None, detail=detail),
+            # A server that died before its sandbox existed says nothing about any message.
+            blameless=sandbox is not None or row.handle is None,
         )
 
     async def _alive(self, row: store.SandboxRow) -> Sandbox | None:

@@ -5,6 +5,8 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -12,10 +14,13 @@ from salver_server.agents import AgentBook, Definition
 from salver_server.errors import NeedsUser
 from salver_server.ids import ChatId, InstallId, SessionId
 from salver_server.kit.background import background
-from salver_server.runtimes import Exit, Identity, Site
+from salver_server.runtimes import Exit, Identity, Mark, Site
+from salver_server.sessions.adoption import Adoption
 from salver_server.sessions.burial import RETRY_HEALING, Burial, End
 from salver_server.sessions.folders import Folders, folders, make
 from salver_server.sessions.house import House
+from salver_server.sessions.keeper import Keeper
+from salver_server.sessions.live import Live
 from salver_server.sessions.outbox import Outbox
 from salver_server.sessions.reading import open_reading
 from salver_server.settings import Places, Settings, container
@@ -32,6 +37,7 @@ class Grave:
     """A session whose sandbox is dead, and everything that a burial needs."""
 
     talk: Talk
+    house: House
     place: Folders
     file: Outbound
     runtime: FakeRuntime
@@ -96,6 +102,7 @@ async def grave(talk: Talk, quick_path: Path) -> AsyncIterator[Grave]:
 
         yield Grave(
             talk=talk,
+            house=house,
             place=place,
             file=Outbound(place.outbox).make(epoch=row.epoch),
             runtime=runtime,
@@ -151,6 +158,25 @@ async def test_a_dead_writer_s_journal_is_rolled_back_in_a_sandbox(grave: Grave)
     assert [launch.task for launch in grave.runtime.started] == ["heal"]
     assert await grave.talk.states() == ["answered"]
     assert (grave.asides(), grave.file.journal.exists()) == ([], False)
+
+
+async def test_nobody_is_buried_before_the_strays_are_ended(
+    grave: Grave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What heals a dead one's journal is on no record, and would be taken for a stray."""
+    happened: list[str] = []
+
+    async def listed() -> list[Mark]:
+        happened.append("strays")
+        return []
+
+    def bury_soon(end: End) -> None:
+        happened.append(end.session.id)
+
+    monkeypatch.setattr(grave.runtime, "list", listed)
+    keeper = SimpleNamespace(all_live=list[Live], bury_soon=bury_soon)
+    await Adoption(grave.house, cast(Keeper, keeper)).begin()
+    assert happened[-2:] == ["strays", grave.talk.session]
 
 
 async def test_where_no_sandbox_can_heal_the_burial_waits_and_says_why(grave: Grave) -> None:
