@@ -13,6 +13,7 @@ from salver_server.errors import Broken, NeedsUser, Transient
 from salver_server.runtimes import Mark, Runtime, RuntimeSpec, Sandbox
 from salver_server.runtimes.process import RUNTIME as PROCESS
 from tests.fakes.runtime import FAKE
+from tests.fakes.stage import STAGE
 from tests.fakes.yard import Yard, report
 
 pytestmark = pytest.mark.sandbox
@@ -38,6 +39,12 @@ while not (root / "out" / "heartbeat").exists():
 """
 
 
+# What can be said of a sandbox without a look at what runs in it.
+from_outside = pytest.mark.parametrize(
+    "spec", [PROCESS, FAKE, STAGE], ids=lambda spec: spec.name, indirect=True
+)
+
+
 @pytest.fixture(params=[PROCESS, FAKE], ids=lambda spec: spec.name)
 def spec(request: pytest.FixtureRequest) -> RuntimeSpec:
     return request.param
@@ -57,12 +64,14 @@ async def runtime(spec: RuntimeSpec, yard: Yard) -> AsyncIterator[Runtime]:
                 await sandbox.kill()
 
 
+@from_outside
 async def test_a_probe_finds_that_it_works(runtime: Runtime) -> None:
     probe = await runtime.probe()
     assert (probe.works, probe.fix) == (True, "")
     assert probe.reason
 
 
+@from_outside
 async def test_the_mark_names_the_runtime_and_the_session(
     spec: RuntimeSpec, runtime: Runtime, yard: Yard
 ) -> None:
@@ -141,6 +150,7 @@ async def test_its_end_tells_the_exit_code(
     assert end.detail
 
 
+@from_outside
 async def test_many_may_wait_for_the_end_and_one_may_give_up(runtime: Runtime, yard: Yard) -> None:
     sandbox = await runtime.start(yard.launch(FOR_EVER))
     async with asyncio.TaskGroup() as tasks:
@@ -215,6 +225,7 @@ async def test_the_dead_are_not_adopted(runtime: Runtime, yard: Yard) -> None:
     assert await runtime.adopt(sandbox.mark) is None
 
 
+@from_outside
 async def test_one_that_is_known_already_may_be_adopted_again(runtime: Runtime, yard: Yard) -> None:
     sandbox = await runtime.start(yard.launch(FOR_EVER))
     again = found(await runtime.adopt(sandbox.mark))
@@ -222,6 +233,7 @@ async def test_one_that_is_known_already_may_be_adopted_again(runtime: Runtime, 
     assert (await sandbox.ended()).cause == "killed"
 
 
+@from_outside
 async def test_a_mark_that_proves_nothing_is_no_proof_of_death(
     spec: RuntimeSpec, runtime: Runtime, yard: Yard
 ) -> None:
@@ -230,6 +242,7 @@ async def test_a_mark_that_proves_nothing_is_no_proof_of_death(
         await runtime.adopt(Mark(runtime=spec.name, session=session, generation=1, handle="?"))
 
 
+@from_outside
 async def test_all_that_live_are_listed_and_only_those(runtime: Runtime, yard: Yard) -> None:
     sandboxes = [
         await runtime.start(yard.launch(FOR_EVER, session=f"s-{n}", generation=n))
@@ -244,6 +257,7 @@ async def test_all_that_live_are_listed_and_only_those(runtime: Runtime, yard: Y
     }
 
 
+@from_outside
 async def test_another_installs_sandboxes_are_left_alone(
     spec: RuntimeSpec, tmp_path: Path, runtime: Runtime, yard: Yard
 ) -> None:
@@ -259,6 +273,7 @@ async def test_another_installs_sandboxes_are_left_alone(
     assert (await runtime.list()) == [mine.mark]
 
 
+@from_outside
 async def test_what_cannot_start_leaves_nothing(runtime: Runtime, yard: Yard) -> None:
     launch = yard.launch(FOR_EVER)
     launch.home.rmdir()
@@ -267,6 +282,7 @@ async def test_what_cannot_start_leaves_nothing(runtime: Runtime, yard: Yard) ->
     assert await runtime.list() == []
 
 
+@from_outside
 @pytest.mark.parametrize("milliseconds", range(0, 20, 2))
 async def test_a_start_that_is_cancelled_leaves_nothing(
     runtime: Runtime, yard: Yard, milliseconds: int

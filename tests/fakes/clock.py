@@ -41,6 +41,7 @@ class FakeClock:
         for wakening, at in sorted(self._sleepers.items(), key=lambda item: item[1]):
             if at <= self._elapsed and not wakening.done():
                 wakening.set_result(None)
+                del self._sleepers[wakening]
 
     def set(self, now: datetime) -> None:
         """Put the wall clock to another time, as a person may; nobody wakes and nothing has passed."""
