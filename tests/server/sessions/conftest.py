@@ -1,8 +1,9 @@
 """One session in a real database, with somebody who writes rows as its runner would."""
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from salver_server.sessions import store
 from salver_server.sessions.outbox import News, take
 from salver_server.sessions.reading import Row
 from tests.server.conftest import Desk
+from tests.server.sessions.stage import Stage, set_stage
 
 
 @dataclass(slots=True)
@@ -134,3 +136,10 @@ async def talk(desk: Desk) -> Talk:
     (session,) = found.sessions
     await desk.queue(session)
     return Talk(desk=desk, session=session, messages={1: found.message})
+
+
+@pytest.fixture
+async def stage(desk: Desk, quick_path: Path) -> AsyncIterator[Stage]:
+    """The bus, where nobody has written yet."""
+    async with set_stage(desk, quick_path) as stage:
+        yield stage
