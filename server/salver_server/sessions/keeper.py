@@ -16,7 +16,7 @@ from typing import Literal
 
 from salver_server.agents import Definition, Standing
 from salver_server.clock import stamp
-from salver_server.errors import Broken, NeedsUser, SalverError, Transient
+from salver_server.errors import Broken, NeedsUser, Rejected, SalverError, Transient
 from salver_server.ids import ChatId, SessionId
 from salver_server.kit.failpoint import failpoint
 from salver_server.kit.rounds import Rounds
@@ -169,7 +169,7 @@ class Keeper:
             await self._start(session)
             # Who came meanwhile found nobody whom it could ask to leave.
             self._make_room()
-        except NeedsUser as exc:
+        except (NeedsUser, Rejected) as exc:  # `Rejected`: its agent is gone, or was never usable
             await self._trouble(session, str(exc))
             raise Transient(str(exc), retry_after=RETRY_START) from exc
         finally:

@@ -21,6 +21,8 @@ from tests.server.sessions.conftest import Scribe
 from tests.server.sessions.outbound import Outbound
 from tests.server.sessions.stage import CHANGED_AGENT, FIRST_AGENT, INSTALL, ME, Stage, set_stage
 
+ODD = AgentName("odd")
+
 
 @dataclass(slots=True, kw_only=True)
 class Install:
@@ -310,6 +312,26 @@ async def test_one_without_a_mark_that_does_not_die_is_asked_to_again(install: I
 
 
 # Those that nobody can care for
+
+
+async def test_a_sandbox_whose_agent_is_gone_is_ended_and_it_is_said(install: Install) -> None:
+    sandbox = await orphan(install)
+    session = sandbox.mark.session
+    async with install.server() as stage:
+        await begin(stage)
+        assert "no agent 'odd'" in await stage.in_trouble(session)
+        assert (sandbox.alive, await stage.on_record()) == (False, [])
+        assert await stage.attempts(session) == [0]
+
+
+async def orphan(install: Install) -> StageSandbox:
+    """A sandbox of an agent that was removed while it lived."""
+    async with install.server() as stage:
+        await stage.house.agents.put(ODD, FIRST_AGENT)
+    sandbox = await install.leave_behind(agent=ODD)
+    async with install.server() as stage:
+        await stage.house.agents.remove(ODD)
+    return sandbox
 
 
 def written(stage: Stage, sandbox: StageSandbox, *rows: Row) -> None:

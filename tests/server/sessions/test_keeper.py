@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from salver_server.agents import store as agents
 from salver_server.errors import Broken, NeedsUser, Transient
-from salver_server.ids import SessionId
+from salver_server.ids import AgentName, SessionId
 from salver_server.sessions import launch, store
 from salver_server.sessions.keeper import CRASH_BACK_OFF
 from tests.fakes.stage import NAME, StageRuntime
@@ -411,6 +412,16 @@ async def test_an_agent_that_was_spoilt_disturbs_nobody_at_work(stage: Stage) ->
     await stage.say("and?")
     await stage.quiet()
     assert (stage.runtime.sandboxes[0].kills, live.retiring) == (0, False)
+
+
+async def test_an_agent_that_was_never_usable_is_told_of(desk: Desk, quick_path: Path) -> None:
+    # As an older Salver left it, which could still use it.
+    now, text = desk.clock.stamp(), "---\ngrants: [everything]\n---\n"
+    await desk.agent("odd")
+    await desk.database.write(lambda conn: agents.keep(conn, AgentName("odd"), text, now))
+    async with set_stage(desk, quick_path) as stage:
+        session = await stage.say(agent=AgentName("odd"))
+        assert "no agent 'odd'" in await stage.in_trouble(session)
 
 
 # Stopping
