@@ -161,7 +161,8 @@ class Keeper:
             self._make_room()
             self._changed(session)
             return
-        # Whoever still waits needs another one to leave.
+        # Several places may have been left at once; whoever still waits needs another one to leave.
+        self._let_in()
         self._make_room()
         self._starting.add(session)
         self._changed(session)
@@ -214,6 +215,9 @@ class Keeper:
 
     def _leave_berth(self, session: SessionId) -> None:
         self._berths.leave(session)
+        self._let_in()
+
+    def _let_in(self) -> None:
         if (following := self._berths.next()) is not None:
             self.ask(following)
 

@@ -348,6 +348,19 @@ async def test_who_waits_for_a_place_gets_one_in_the_order_of_coming(small: Stag
     assert [launch.session for launch in small.runtime.launches][2:] == waiting
 
 
+async def test_two_places_that_are_left_at_once_go_to_two_who_wait(small: Stage) -> None:
+    leaving = [await small.wakes(thread=thread) for thread in ("first", "second")]
+    for live in leaving:
+        (await small.outbound(live)).write(*Scribe().answer("hi", 1))
+    waiting = [await waits(small, thread) for thread in ("third", "fourth")]
+    for sandbox in small.runtime.living:
+        sandbox.end()
+    for live in leaving:
+        await small.is_buried(live)
+    await small.quiet()
+    assert small.states(*waiting) == ["live", "live"]
+
+
 async def test_who_needs_a_person_keeps_no_place_from_others(small: Stage) -> None:
     await small.wakes(thread="first")
     small.runtime.refusal = NeedsUser("Install bubblewrap.")
@@ -366,6 +379,21 @@ async def test_what_waits_for_a_place_and_is_ended_waits_no_longer(small: Stage)
     small.keeper.ask(third)
     await small.quiet()
     assert small.states(third) == ["asleep"]
+
+
+async def test_those_who_waited_are_all_let_in_when_an_empty_house_goes_on(small: Stage) -> None:
+    for thread in ("first", "second"):
+        await small.wakes(thread=thread)
+    found = await small.desk.intake(small.desk.message(thread="early"))
+    (early,) = found.sessions
+    small.clock.advance(1)
+    late = await waits(small, "late")
+    small.inbox.ask(early)
+    await small.until(lambda: small.states(early) == ["waiting"])
+    await small.keeper.stop()
+    await small.keeper.begin(stopped=False)
+    await small.lives(late)
+    await small.lives(early)
 
 
 async def waits(stage: Stage, thread: str) -> SessionId:
