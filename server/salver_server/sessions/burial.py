@@ -148,6 +148,8 @@ def settle(conn: Connection, end: End, now: Stamp) -> set[ChatId]:
     cut_off = store.running(conn, session)
     store.requeue(conn, session, blame=not end.blameless, now=now)
     store.forget_sandbox(conn, session)
+    # It is over; what still troubles the session is said by the next start.
+    store.say_trouble(conn, session, "")
     # Nobody else can answer them now, and what they end must not open another turn.
     store.obey_orders(conn, session, now)
     if end.blameless:

@@ -356,6 +356,8 @@ class Keeper:
         definition = (await house.agents.get(row.agent)).definition
         assert row.token_hash is not None
         await self._open(row.id, place, line, row.token_hash, definition)
+        if row.trouble:
+            await self._trouble(row.id, "")
         self._berths.keep(row.id)
         self._uncertain.discard(row.id)
         version = await asyncio.to_thread(launch.version_in, place.launch)

@@ -277,6 +277,16 @@ async def test_one_that_turns_out_to_live_is_adopted(install: Install) -> None:
         assert stage.states(sandbox.mark.session) == ["live"]
 
 
+async def test_a_doubt_that_is_over_is_not_told_of_any_longer(install: Install) -> None:
+    sandbox = await install.leave_behind()
+    install.runtime.doubt = Broken("The machine does not say.")
+    async with install.server() as stage:
+        adoption = await begin(stage)
+        install.runtime.doubt = None
+        await ask_again(stage, adoption)
+        assert await stage.trouble(sandbox.mark.session) == ""
+
+
 async def test_one_that_turns_out_to_be_dead_is_buried(install: Install) -> None:
     sandbox = await install.leave_behind()
     install.runtime.doubt = Broken("The machine does not say.")

@@ -274,6 +274,19 @@ async def test_who_cannot_be_killed_keeps_its_session_to_itself(stage: Stage) ->
     assert await stage.trouble(session) == ""
 
 
+async def test_a_trouble_that_is_over_is_not_told_of_any_longer(stage: Stage) -> None:
+    live = await stage.wakes()
+    session, sandbox = live.session.id, stage.runtime.sandboxes[0]
+    (await stage.outbound(live)).write(*Scribe().answer("hi", 1))
+    sandbox.immortal = True
+    stage.keeper.end(live, "It is too loud.", blameless=True)
+    await stage.in_trouble(session)
+    sandbox.end(code=-9)
+    await stage.is_buried(live)
+    await stage.quiet()
+    assert (stage.states(session), await stage.trouble(session)) == (["asleep"], "")
+
+
 async def test_a_file_that_is_not_trusted_ends_its_sandbox_and_is_put_aside(stage: Stage) -> None:
     live = await stage.wakes()
     session = live.session.id
