@@ -355,9 +355,13 @@ class Keeper:
         line = Line(row.id, record.generation, self._heard())
         definition = (await house.agents.get(row.agent)).definition
         assert row.token_hash is not None
-        await self._open(row.id, place, line, row.token_hash, definition)
-        if row.trouble:
-            await self._trouble(row.id, "")
+        try:
+            await self._open(row.id, place, line, row.token_hash, definition)
+            if row.trouble:
+                await self._trouble(row.id, "")
+        except BaseException:
+            await self._shut(row.id, place, line)
+            raise
         self._berths.keep(row.id)
         self._uncertain.discard(row.id)
         version = await asyncio.to_thread(launch.version_in, place.launch)

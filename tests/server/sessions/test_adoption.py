@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from salver_server.errors import Broken
+from salver_server.errors import Broken, NeedsUser
 from salver_server.ids import AgentName, InstallId, SessionId
 from salver_server.runtimes import Launch
 from salver_server.sessions import launch, store
@@ -332,6 +332,19 @@ async def test_a_sandbox_whose_agent_is_gone_is_ended_and_it_is_said(install: In
         assert "no agent 'odd'" in await stage.in_trouble(session)
         assert (sandbox.alive, await stage.on_record()) == (False, [])
         assert await stage.attempts(session) == [0]
+
+
+async def test_a_sandbox_whose_provider_is_gone_leaves_no_socket(install: Install) -> None:
+    sandbox = await install.leave_behind()
+    async with install.server() as stage:
+        stage.gate.refusal = NeedsUser("There is no provider 'old'.")
+        await stage.keeper.begin(stopped=True)  # so that nobody tries to start the next one
+        await Adoption(stage.house, stage.keeper).begin()
+        await stage.quiet()
+        assert (sandbox.alive, await stage.on_record()) == (False, [])
+        assert not stage.place(sandbox.mark.session).line.exists()
+        await stage.keeper.begin(stopped=False)
+        assert await stage.in_trouble(sandbox.mark.session) == "There is no provider 'old'."
 
 
 async def orphan(install: Install) -> StageSandbox:
