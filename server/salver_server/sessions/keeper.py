@@ -468,10 +468,14 @@ class Keeper:
 
     async def _kill(self, live: Live) -> None:
         try:
-            await live.sandbox.kill()
-        except Broken as exc:
-            # Never a second owner: the session waits until the death is certain.
-            await self._trouble(live.session.id, f"Its sandbox could not be ended: {exc}")
+            try:
+                await live.sandbox.kill()
+            except Broken as exc:
+                # Never a second owner: the session waits until the death is certain.
+                await self._trouble(live.session.id, f"Its sandbox could not be ended: {exc}")
+        except Exception:
+            # Nobody awaits this; the watchdog insists.
+            logger.exception("kill failed", extra={"session": live.session.id})
         finally:
             live.killing = False
 

@@ -274,6 +274,20 @@ async def test_who_cannot_be_killed_keeps_its_session_to_itself(stage: Stage) ->
     assert await stage.trouble(session) == ""
 
 
+async def test_a_kill_that_cannot_even_be_told_of_takes_nobody_along(stage: Stage) -> None:
+    live = await stage.wakes()
+    sandbox = stage.runtime.sandboxes[0]
+    sandbox.immortal = True
+    await stage.forbid("UPDATE OF trouble ON sessions")
+    stage.keeper.end(live, "It is too loud.")
+    await stage.quiet()
+    await stage.wakes(thread="another")
+    await stage.allow()
+    sandbox.immortal = False
+    stage.keeper.insist(live)
+    await stage.is_buried(live)
+
+
 async def test_a_trouble_that_is_over_is_not_told_of_any_longer(stage: Stage) -> None:
     live = await stage.wakes()
     session, sandbox = live.session.id, stage.runtime.sandboxes[0]
