@@ -9,6 +9,7 @@ import hashlib
 import logging
 import secrets
 import shutil
+import sqlite3
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from salver_server.ids import ChatId, SessionId
 from salver_server.kit.failpoint import failpoint
 from salver_server.kit.rounds import Rounds
 from salver_server.messages import Progress
-from salver_server.runtimes import Launch, Sandbox
+from salver_server.runtimes import Exit, Launch, Sandbox
 from salver_server.sessions import launch, store
 from salver_server.sessions.berths import Berths
 from salver_server.sessions.burial import Burial, End
@@ -290,16 +291,37 @@ class Keeper:
                 lambda conn: store.keep_handle(conn, session, generation, handle)
             )
         except BaseException:
-            if sandbox is not None:
-                await sandbox.kill()
-            await self._shut(session, place, line)
-            await house.database.write(lambda conn: store.forget_sandbox(conn, session))
+            await self._undo(row, runtime_name, sandbox, place, line)
             raise
         self._attend(row, generation, sandbox, line, place, definition, version)
         if row.trouble:
             await self._trouble(session, "")
         if self._stopped:
             self.end(self._live[session], "Everything was stopped.", blameless=True)
+
+    async def _undo(
+        self,
+        row: store.Session,
+        runtime_name: str,
+        sandbox: Sandbox | None,
+        place: Folders,
+        line: Line,
+    ) -> None:
+        """Leave nothing of a start that failed; while something is left, the session gets no other one."""
+        try:
+            if sandbox is not None:
+                await sandbox.kill()
+        except Broken as exc:
+            await self.doubt(row.id, f"Its sandbox could not be ended: {exc}")
+            return
+        finally:
+            await self._shut(row.id, place, line)
+        try:
+            await self._house.database.write(lambda conn: store.forget_sandbox(conn, row.id))
+        except sqlite3.Error:
+            # On a full disk, say. A burial does not give up, and forgets it too.
+            nothing = Exit(cause="lost", code=None, detail="It was not started.")
+            self.bury_soon(End(session=row, runtime=runtime_name, exit=nothing, blameless=True))
 
     def _check_disk(self) -> None:
         least, free = (

@@ -12,7 +12,7 @@ from salver_server.agents import store as agents
 from salver_server.errors import Broken, NeedsUser, Transient
 from salver_server.ids import AgentName, SessionId
 from salver_server.sessions import launch, store
-from salver_server.sessions.keeper import CRASH_BACK_OFF
+from salver_server.sessions.keeper import CRASH_BACK_OFF, RETRY_BURIAL
 from tests.fakes.stage import NAME, StageRuntime
 from tests.server.conftest import SALVER, Desk
 from tests.server.sessions.conftest import Scribe
@@ -629,3 +629,28 @@ async def test_a_sandbox_whose_mark_cannot_be_kept_is_not_kept_either(stage: Sta
     await stage.keeper.stop()
     assert (stage.runtime.living, await stage.on_record()) == ([], [])
     assert (stage.gate.open_for, stage.place(session).line.exists()) == (set(), False)
+
+
+async def test_a_start_that_could_not_even_be_forgotten_holds_up_no_other(stage: Stage) -> None:
+    await stage.forbid("DELETE ON sandboxes")
+    stage.runtime.refusal = Transient("Full.", retry_after=1000)
+    session = await stage.say()
+    await stage.clock.asleep()
+    assert stage.states(session) == ["uncertain"]
+    await stage.allow()
+    stage.runtime.refusal = None
+    stage.clock.advance(RETRY_BURIAL)
+    await stage.lives(session)
+
+
+async def test_a_sandbox_without_a_mark_that_does_not_die_has_no_successor(stage: Stage) -> None:
+    await stage.forbid("UPDATE OF handle ON sandboxes")
+    stage.runtime.immortal = True
+    session = await stage.say()
+    assert await stage.in_trouble(session) == "Its sandbox could not be ended: It does not die."
+    await stage.quiet()
+    stage.keeper.ask(session)
+    await stage.quiet()
+    assert (len(stage.runtime.launches), stage.states(session)) == (1, ["uncertain"])
+    # Whoever comes after a restart finds it on record.
+    assert [row.generation for row in await stage.on_record()] == [1]
