@@ -6,6 +6,7 @@ Where neither life nor death is certain the session waits, visibly, and is asked
 """
 
 import logging
+from typing import Literal
 
 from salver_server.errors import Broken, SalverError
 from salver_server.runtimes import Exit, Mark, Runtime, Sandbox
@@ -29,25 +30,35 @@ class Adoption:
     async def begin(self) -> None:
         """Decide about every sandbox on record, and end every other one."""
         rows = await self._house.database.read(store.sandboxes)
+        ends: list[End] = []
         # Those with a handle first, so that the runtimes know them for what they are.
-        ends = [await self._decide(row) for row in sorted(rows, key=lambda row: row.handle is None)]
+        for row in sorted(rows, key=lambda row: row.handle is None):
+            match await self._decide(row):
+                case "adopted":
+                    pass
+                case "uncertain":
+                    self._uncertain.append(row)
+                case end:
+                    ends.append(end)
         uncertain = {row.session for row in self._uncertain}
         for runtime in self._house.runtimes.values():
             for mark in await self._unknown(runtime):
                 if mark.session not in uncertain:
                     await self._end_stray(runtime, mark)
         # Not before: a sandbox that heals a journal is on no record, either.
-        for end in filter(None, ends):
+        for end in ends:
             self._keeper.bury_soon(end)
 
     async def go_on(self) -> None:
         """Ask again about what was uncertain; runs until cancelled."""
         while True:
             await self._house.clock.sleep(ASK_AGAIN)
-            rows, self._uncertain = self._uncertain, []
-            for row in rows:
-                if end := await self._decide(row):
-                    self._keeper.bury_soon(end)
+            for row in list(self._uncertain):
+                found = await self._decide(row)
+                if found != "uncertain":
+                    self._uncertain.remove(row)
+                if isinstance(found, End):
+                    self._keeper.bury_soon(found)
 
     async def _unknown(self, runtime: Runtime) -> list[Mark]:
         """Sandboxes that nobody cares for."""
@@ -70,28 +81,27 @@ class Adoption:
             )
             await sandbox.kill()
 
-    async def _decide(self, row: store.SandboxRow) -> End | None:
-        """Adopt it or doubt it; or what there is to bury."""
+    async def _decide(self, row: store.SandboxRow) -> End | Literal["adopted", "uncertain"]:
+        """What there is to bury, where nothing is left to be adopted or doubted."""
         session = await self._house.database.read(lambda conn: store.session(conn, row.session))
         assert session is not None
+        detail = "It ended while Salver was not running."
         try:
             sandbox = await self._alive(row)
+            if sandbox is not None:
+                try:
+                    await self._keeper.take_over(session, row, sandbox)
+                except SalverError as exc:
+                    # Its agent or its provider is no longer there: it cannot be cared for.
+                    detail = str(exc)
+                    await sandbox.kill()
+                else:
+                    return "adopted"
         except Broken as exc:
-            self._uncertain.append(row)
             await self._keeper.doubt(
                 row.session, f"Whether its last sandbox still lives is not certain: {exc}"
             )
-            return None
-        detail = "It ended while Salver was not running."
-        if sandbox is not None:
-            try:
-                await self._keeper.take_over(session, row, sandbox)
-            except SalverError as exc:
-                # Its agent or its provider is no longer there: it cannot be cared for.
-                await sandbox.kill()
-                detail = str(exc)
-            else:
-                return None
+            return "uncertain"
         return End(
             session=session,
             runtime=row.runtime,

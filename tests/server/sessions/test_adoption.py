@@ -1,6 +1,8 @@
 """After a start: what outlived the last server is adopted, buried or ended, and never has a second owner."""
 
 import asyncio
+import sqlite3
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -332,6 +334,44 @@ async def test_a_sandbox_whose_agent_is_gone_is_ended_and_it_is_said(install: In
         assert "no agent 'odd'" in await stage.in_trouble(session)
         assert (sandbox.alive, await stage.on_record()) == (False, [])
         assert await stage.attempts(session) == [0]
+
+
+async def test_an_orphan_that_does_not_die_is_asked_about_again(install: Install) -> None:
+    sandbox = await orphan(install)
+    session = sandbox.mark.session
+    sandbox.immortal = True
+    async with install.server() as stage:
+        adoption = await begin(stage)
+        assert stage.states(session) == ["uncertain"]
+        assert "does not die" in await stage.trouble(session)
+        await ask_again(stage, adoption)
+        sandbox.immortal = False
+        await ask_again(stage, adoption)
+        assert (sandbox.alive, await stage.on_record()) == (False, [])
+
+
+async def test_a_look_that_fails_loses_nobody_out_of_sight(install: Install) -> None:
+    await install.leave_behind(threads=("first", "second"))
+    install.runtime.doubt = Broken("The machine does not say.")
+    async with install.server() as stage:
+        adoption = await begin(stage)
+        install.runtime.doubt = Broken("The machine says nothing.")
+        await stage.forbid("UPDATE OF trouble ON sessions")
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(fails(adoption.go_on()), name="adoption.go-on")
+            await stage.clock.asleep()
+            stage.clock.advance(ASK_AGAIN)
+        assert "no room" in looking.result()
+        await stage.allow()
+        install.runtime.doubt = None
+        await ask_again(stage, adoption)
+        assert len(stage.keeper.all_live()) == 2
+
+
+async def fails(loop: Awaitable[None]) -> str:
+    with pytest.raises(sqlite3.Error) as failure:
+        await loop
+    return str(failure.value)
 
 
 async def test_a_sandbox_whose_provider_is_gone_leaves_no_socket(install: Install) -> None:
