@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from salver_server.clock import Stamp, stamp
 
 NOON = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
+PATIENCE = 20.0
 
 
 class FakeClock:
@@ -49,9 +50,10 @@ class FakeClock:
 
     async def asleep(self, sleepers: int = 1) -> None:
         """Return once so many are asleep, so that advancing wakes them."""
-        while len(self._sleepers) < sleepers:
-            self._fell_asleep.clear()
-            await self._fell_asleep.wait()
+        async with asyncio.timeout(PATIENCE):
+            while len(self._sleepers) < sleepers:
+                self._fell_asleep.clear()
+                await self._fell_asleep.wait()
 
     def stamp(self, ahead: float = 0) -> Stamp:
         """The time so many seconds from now, as a stamp."""
