@@ -231,6 +231,9 @@ async def set_stage(
     progress: list[Progress] = []
     changed = asyncio.Event()
 
+    def written(session: SessionId) -> None:
+        keeper.hurry(session)
+
     def handed(session: SessionId) -> None:
         keeper.handed(session)
 
@@ -254,6 +257,7 @@ async def set_stage(
             identity=ME,
             clock=desk.clock,
             tasks=tasks,
+            written=written,
             handed=handed,
             make_way=make_way,
         )

@@ -388,6 +388,18 @@ async def test_two_places_that_are_left_at_once_go_to_two_who_wait(small: Stage)
     assert small.states(*waiting) == ["live", "live"]
 
 
+async def test_who_came_while_all_places_were_only_being_taken_is_made_room_for(
+    small: Stage,
+) -> None:
+    with small.runtime.dawdling():
+        taking = [await small.say(thread=thread) for thread in ("first", "second")]
+        await small.runtime.asked(2)
+        await waits(small, "third")
+    for session in taking:
+        await small.lives(session)
+    await small.until(lambda: any(live.retiring for live in small.keeper.all_live()))
+
+
 async def test_who_needs_a_person_keeps_no_place_from_others(small: Stage) -> None:
     await small.wakes(thread="first")
     small.runtime.refusal = NeedsUser("Install bubblewrap.")
