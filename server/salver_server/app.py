@@ -44,7 +44,6 @@ from salver_server.sessions.watchdog import Watchdog
 from salver_server.settings import Places, Settings, container, places
 from salver_server.store import Database, open_database
 from salver_server.store.install import install
-from salver_server.store.install import set_stopped as store_stopped
 
 RESERVE = 16 * 2**20
 """Bytes held back so that acceptance and receipts survive a full disk for a while."""
@@ -202,6 +201,7 @@ async def _open_rooms(
 
     def accepted(session: SessionId) -> None:
         inbox.ask(session)
+        keeper.reconsider(session)
         changed(session)
 
     intake = Intake(database=database, clock=clock, route=book.routed, accepted=accepted)
@@ -224,11 +224,6 @@ async def _open_rooms(
                 lambda conn, session=session: bus.close_session(conn, session, now)
             )
             keeper.end_session(session, "Its agent was removed.")
-
-    async def set_stopped(stopped: bool) -> None:
-        since = stamp(clock.now()) if stopped else None
-        await database.write(lambda conn: store_stopped(conn, since))
-        await (keeper.stop() if stopped else keeper.begin(stopped=False))
 
     adoption = Adoption(house, keeper)
     await adoption.begin()
@@ -254,7 +249,6 @@ async def _open_rooms(
         courier=courier,
         hub=hub,
         close_sessions_of=close_sessions_of,
-        set_stopped=set_stopped,
         probes=house.probes,
         started_at=stamp(clock.now()),
         version=version("salver"),

@@ -139,7 +139,7 @@ async def test_a_message_that_comes_in_by_a_channel_waits_in_its_session(
         channel_specs={channel.spec.name: channel.spec},
         runtime_specs=RUNTIMES,
     ) as running:
-        await running.rooms.set_stopped(True)
+        await running.rooms.keeper.stop()
         with pytest.raises(Missing):
             await channel.receive("hello", address="family")
         await serve(running.rooms.database, channel.spec.name, "family")
@@ -166,7 +166,7 @@ async def test_what_was_accepted_outlives_a_restart(settings: Settings, clock: F
         SALVER, "hello", key="7", sender="you", thread=None, sent_at=clock.now(), due_at=None
     )
     async with open_house(settings, clock=clock, runtime_specs=RUNTIMES) as running:
-        await running.rooms.set_stopped(True)
+        await running.rooms.keeper.stop()
         first = await running.rooms.intake(message)
     async with open_house(settings, clock=clock, runtime_specs=RUNTIMES) as running:
         again = await running.rooms.intake(message)
@@ -178,7 +178,7 @@ async def test_a_house_opens_although_a_sandbox_on_record_was_of_an_agent_that_i
 ) -> None:
     async with open_house(settings, clock=clock, runtime_specs=RUNTIMES) as running:
         rooms = running.rooms
-        await rooms.set_stopped(True)
+        await rooms.keeper.stop()
         await rooms.agents.new("ada")
         found = await rooms.intake(
             local(AgentName("ada"), "hello", key="7", sender="you", thread=None, sent_at=clock.now(), due_at=None)

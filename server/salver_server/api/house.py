@@ -71,18 +71,23 @@ async def status(rooms: Use) -> Status:
 
 
 class Stopped(BaseModel):
-    stopped: bool
+    stopped: Literal[True] = True
+    left: int
+    """Sandboxes that do not end; their sessions say why."""
+
+
+class Resumed(BaseModel):
+    stopped: Literal[False] = False
 
 
 @router.post("/stop")
 async def stop(rooms: Use) -> Stopped:
-    """Stop everything: every sandbox is gone when this returns, and nothing wakes until resumed."""
-    await rooms.set_stopped(True)
-    return Stopped(stopped=True)
+    """Stop everything: every sandbox is dead when this returns, and nothing wakes until resumed."""
+    return Stopped(left=await rooms.keeper.stop())
 
 
 @router.post("/resume")
-async def resume(rooms: Use) -> Stopped:
+async def resume(rooms: Use) -> Resumed:
     """Go on with everything that waits."""
-    await rooms.set_stopped(False)
-    return Stopped(stopped=False)
+    await rooms.keeper.resume()
+    return Resumed()

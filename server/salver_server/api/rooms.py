@@ -31,8 +31,6 @@ class Rooms:
     hub: Hub[SessionId, Event]
     close_sessions_of: Callable[[AgentName], Awaitable[None]]
     """Before an agent is removed."""
-    set_stopped: Callable[[bool], Awaitable[None]]
-    """Stop everything, or resume; a stored state."""
     probes: Callable[[], Awaitable[dict[str, Probe]]]
     started_at: str
     version: str

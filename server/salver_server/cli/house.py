@@ -43,9 +43,15 @@ def stop(everything: bool, as_json: bool) -> None:
         )
     with server() as house:
         found = house.ask("POST", "/stop")
-    show.as_json(found) if as_json else click.echo(
-        "Everything is stopped. `salver resume` goes on."
-    )
+    if as_json:
+        show.as_json(found)
+        return
+    if found["left"]:
+        click.echo(
+            f"Sandboxes that do not end: {found['left']}. `salver sessions list` says why.",
+            err=True,
+        )
+    click.echo("Everything is stopped. `salver resume` goes on.")
 
 
 @click.command()

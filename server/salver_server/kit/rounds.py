@@ -25,11 +25,17 @@ class Later(Exception):
 
 class Rounds(Generic[Key]):
     def __init__(
-        self, name: str, work: Callable[[Key], Awaitable[None]], tasks: asyncio.TaskGroup
+        self,
+        name: str,
+        work: Callable[[Key], Awaitable[None]],
+        tasks: asyncio.TaskGroup,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._name = name
         self._work = work
         self._tasks = tasks
+        self._sleep = sleep
         self._running: set[Key] = set()
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
@@ -74,7 +80,7 @@ class Rounds(Generic[Key]):
         )
 
     async def _ask_in(self, key: Key, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        await self._sleep(seconds)
         self._timers.pop(key, None)
         self.ask(key)
 

@@ -5,6 +5,7 @@ when that sandbox has ended.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import secrets
@@ -33,6 +34,7 @@ from salver_server.sessions.line import Heard, Line
 from salver_server.sessions.live import Live
 from salver_server.sessions.outbox import News, Outbox
 from salver_server.sessions.watch import Watch
+from salver_server.store.install import set_stopped
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,10 @@ RETRY_START = 15.0
 """Seconds until a start that needs a person is tried again by itself."""
 RETRY_BURIAL = 2.0
 """Seconds until a burial that failed, on a full disk say, is tried again."""
+DEATHS = 5.0
+"""Seconds to wait for the death of every sandbox; 200 take a tenth."""
+BURIALS = 3.0
+"""Seconds to wait for what they leave to be settled."""
 CRASH_BACK_OFF = (0.0, 0.5, 2.0, 8.0, 30.0)
 """Seconds between a sandbox that died and the next one, by deaths in a row."""
 
@@ -78,7 +84,7 @@ class Keeper:
         self._stopped = False
         self._emptied = asyncio.Event()
         self._emptied.set()
-        self._rounds = Rounds("keeper.keep", self._keep, tasks)
+        self._rounds = Rounds("keeper.keep", self._keep, tasks, sleep=house.clock.sleep)
         self._burial = Burial(house, outbox, trouble=self._trouble, owed=owed)
 
     # What others ask and tell
@@ -98,6 +104,11 @@ class Keeper:
         """The same, and it is on record: a runner that does not live may be woken."""
         self.ask(session)
         self._changed(session)
+
+    def reconsider(self, session: SessionId) -> None:
+        """Something was said or ordered: who waits for a place may need none any more."""
+        if self._berths.waits(session):
+            self.ask(session)
 
     def brought(self, news: News) -> None:
         """The runner wrote rows."""
@@ -126,7 +137,7 @@ class Keeper:
 
     def state(self, session: SessionId) -> State:
         if live := self._live.get(session):
-            return "ending" if live.retiring or live.verdict else "live"
+            return "ending" if live.leaving else "live"
         if session in self._starting:
             return "starting"
         if session in self._uncertain:
@@ -211,7 +222,7 @@ class Keeper:
     def _make_room(self) -> None:
         """Ask the runner that has been idle longest to leave, once it has nothing to do."""
         lives = list(self._live.values())
-        if lives and self._berths.crowded and not any(live.retiring for live in lives):
+        if lives and self._berths.crowded and not any(live.leaving for live in lives):
             self.retire(min(lives, key=lambda live: live.used))
 
     def _leave_berth(self, session: SessionId) -> None:
@@ -368,14 +379,9 @@ class Keeper:
         self, row: store.Session, record: store.SandboxRow, sandbox: Sandbox
     ) -> None:
         """Care for a sandbox that an earlier server started."""
-        house, handle = self._house, sandbox.mark.handle
-        if record.handle is None:
-            await house.database.write(
-                lambda conn: store.keep_handle(conn, row.id, record.generation, handle)
-            )
-        place = folders(house.places, row.id, row.agent)
+        place = folders(self._house.places, row.id, row.agent)
         line = Line(row.id, record.generation, self._heard())
-        definition = (await house.agents.get(row.agent)).definition
+        definition = (await self._house.agents.get(row.agent)).definition
         assert row.token_hash is not None
         try:
             await self._open(row.id, place, line, row.token_hash, definition)
@@ -462,10 +468,14 @@ class Keeper:
 
     def _count(self) -> None:
         """Keep `_emptied` true to its name: no sandbox lives or is being made."""
-        if self._live or self._launching:
+        if self._left():
             self._emptied.clear()
         else:
             self._emptied.set()
+
+    def _left(self) -> int:
+        """How many sandboxes live or are being made; those that wait for their burial do neither."""
+        return len(self._launching) + sum(not live.dead for live in self._live.values())
 
     # Ending
 
@@ -504,7 +514,8 @@ class Keeper:
     async def _see_out(self, live: Live) -> None:
         """Wait for the end of a sandbox, bury it, and go on with what waits."""
         ended = await live.sandbox.ended()
-        session = live.session.id
+        session, live.dead = live.session.id, True
+        self._count()
         logger.info(
             "runner ended",
             extra={
@@ -529,7 +540,6 @@ class Keeper:
         )
         self._live.pop(session, None)
         live.buried.set()
-        self._count()
         self._leave_berth(session)
         self._changed(session)
         if not live.blameless and (live.verdict or ended.code != 0):
@@ -578,20 +588,37 @@ class Keeper:
         for session in await self._house.database.read(store.sessions_pending):
             self.ask(session)
 
-    async def stop(self) -> None:
-        """Start nothing any more and end every sandbox; what was running waits again. Within 2 s."""
+    async def stop(self) -> int:
+        """Start nothing any more, also after a restart, and end every sandbox; what was running waits again.
+
+        All are dead within 2 s; returns how many are not after `DEATHS`.
+        """
+        now = stamp(self._house.clock.now())
+        await self._house.database.write(lambda conn: set_stopped(conn, now))
         self._stopped = True
-        await self._end_all("Everything was stopped.")
+        return await self._end_all("Everything was stopped.")
+
+    async def resume(self) -> None:
+        """Go on with everything that waits."""
+        await self._house.database.write(lambda conn: set_stopped(conn, None))
+        await self.begin(stopped=False)
 
     async def close(self) -> None:
         """Salver ends in order: no sandbox outlives it, and what was running waits for the next start."""
         self._stopped = True
         await self._end_all("Salver was ended.")
 
-    async def _end_all(self, why: str) -> None:
+    async def _end_all(self, why: str) -> int:
         for live in self.all_live():
             self.end(live, why, blameless=True)
-        await self._emptied.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DEATHS):
+                await self._emptied.wait()
+            # One that can't be buried now, on a full disk say, is so later, or by the next server.
+            async with asyncio.timeout(BURIALS):
+                for live in self.all_live():
+                    await live.buried.wait()
+        return self._left()
 
     def end_session(self, session: SessionId, why: str) -> None:
         """End the sandbox of a session that was closed."""

@@ -31,6 +31,8 @@ class Live:
     retiring: bool = False
     """It was told to leave as soon as it has nothing to do."""
     killing: bool = False
+    dead: bool = False
+    """Its death is certain; it is not buried yet."""
     buried: asyncio.Event = field(default_factory=asyncio.Event)
     blameless: bool = False
     """We end it for reasons of our own: no message is at fault."""
@@ -39,3 +41,8 @@ class Live:
     distrusted: str = ""
     """Why its outbound.db is not taken for a runner's of ours."""
     stalled: bool = False
+
+    @property
+    def leaving(self) -> bool:
+        """It will be gone soon."""
+        return self.retiring or bool(self.verdict)

@@ -40,7 +40,7 @@ async def test_the_status_says_what_runs_and_what_waits(house: House) -> None:
 async def test_everything_is_stopped_and_resumed(house: House) -> None:
     assert await house.ask("POST", "/resume") == {"stopped": False}
     assert (await house.ask("GET", "/status"))["stopped"] is False
-    assert await house.ask("POST", "/stop") == {"stopped": True}
+    assert await house.ask("POST", "/stop") == {"stopped": True, "left": 0}
     assert (await house.ask("GET", "/status"))["stopped"] is True
 
 
@@ -49,4 +49,4 @@ async def test_that_everything_is_stopped_outlives_a_restart(quick_path: Path) -
     for stopped in (False, True):
         async with open_house(settings, runtime_specs={NAME: FAKE}) as running:
             assert running.rooms.keeper.stopped is stopped
-            await running.rooms.set_stopped(True)
+            await running.rooms.keeper.stop()

@@ -88,7 +88,7 @@ async def house(shell: Shell) -> AsyncIterator[Running]:
 @pytest.fixture
 async def stopped(house: Running) -> Running:
     """The same where everything is stopped: what is written waits."""
-    await house.rooms.set_stopped(True)
+    await house.rooms.keeper.stop()
     return house
 
 

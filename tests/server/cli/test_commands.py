@@ -55,7 +55,7 @@ async def test_everything_is_stopped_and_resumed(shell: Shell, stopped: Running)
     assert await shell.ok("stop", "--all") == "Everything is stopped. `salver resume` goes on.\n"
     assert stopped.rooms.keeper.stopped
     assert (await shell.run("resume", "--json")).json == {"stopped": False}
-    assert (await shell.run("stop", "--all", "--json")).json == {"stopped": True}
+    assert (await shell.run("stop", "--all", "--json")).json == {"stopped": True, "left": 0}
 
 
 async def test_stopping_everything_has_to_be_said(shell: Shell, stopped: Running) -> None:

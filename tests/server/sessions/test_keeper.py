@@ -11,8 +11,8 @@ import pytest
 from salver_server.agents import store as agents
 from salver_server.errors import Broken, NeedsUser, Transient
 from salver_server.ids import AgentName, SessionId
-from salver_server.sessions import launch, store
-from salver_server.sessions.keeper import CRASH_BACK_OFF, RETRY_BURIAL
+from salver_server.sessions import keeper, launch, store
+from salver_server.sessions.keeper import CRASH_BACK_OFF, RETRY_BURIAL, RETRY_START
 from tests.fakes.stage import NAME, StageRuntime
 from tests.server.conftest import SALVER, Desk
 from tests.server.sessions.conftest import Scribe
@@ -179,6 +179,16 @@ async def test_a_start_that_needs_a_person_says_so_until_one_has_helped(stage: S
     await stage.lives(session)
     await stage.quiet()
     assert await stage.trouble(session) == ""
+
+
+async def test_a_start_that_needs_a_person_is_tried_again_by_itself(stage: Stage) -> None:
+    stage.runtime.refusal = NeedsUser("Install bubblewrap.")
+    session = await stage.say()
+    await stage.in_trouble(session)
+    stage.runtime.refusal = None
+    await stage.clock.asleep()
+    stage.clock.advance(RETRY_START)
+    await stage.lives(session)
 
 
 async def test_nothing_starts_below_the_floor_of_free_space(desk: Desk, quick_path: Path) -> None:
@@ -400,6 +410,25 @@ async def test_who_came_while_all_places_were_only_being_taken_is_made_room_for(
     await small.until(lambda: any(live.retiring for live in small.keeper.all_live()))
 
 
+async def test_who_waits_for_nothing_any_longer_has_nobody_leave(small: Stage) -> None:
+    for thread in ("first", "second"):
+        await small.wakes(thread=thread)
+    third, fourth = await waits(small, "third"), await waits(small, "fourth")
+    for session in (third, fourth):
+        await small.desk.intake.stop(session)
+        small.keeper.reconsider(session)
+    await small.quiet()
+    assert small.states(third, fourth) == ["asleep", "asleep"]
+
+
+async def test_one_that_is_being_killed_is_as_good_as_gone(small: Stage) -> None:
+    first, second = [await small.wakes(thread=thread) for thread in ("first", "second")]
+    small.runtime.of(second.session.id)[0].immortal = True
+    small.keeper.end(second, "It is too loud.")
+    await waits(small, "third")
+    assert not first.retiring
+
+
 async def test_who_needs_a_person_keeps_no_place_from_others(small: Stage) -> None:
     await small.wakes(thread="first")
     small.runtime.refusal = NeedsUser("Install bubblewrap.")
@@ -492,6 +521,17 @@ async def test_an_agent_that_was_never_usable_is_told_of(desk: Desk, quick_path:
 
 
 # Stopping
+
+
+async def test_who_does_not_die_is_not_waited_for_for_ever(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "DEATHS", 0.01)
+    await stage.wakes(thread="first")
+    stage.runtime.immortal = True
+    live = await stage.wakes(thread="second")
+    assert await stage.keeper.stop() == 1
+    assert "could not be ended" in await stage.in_trouble(live.session.id)
 
 
 async def test_a_stop_ends_everything_and_nothing_starts_until_it_goes_on(stage: Stage) -> None:
