@@ -6,33 +6,28 @@ when that sandbox has ended.
 
 import asyncio
 import contextlib
-import hashlib
 import logging
-import secrets
-import shutil
-import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
-from salver_server.agents import Definition, Standing
 from salver_server.clock import stamp
 from salver_server.errors import Broken, NeedsUser, Rejected, SalverError, Transient
 from salver_server.ids import ChatId, SessionId
-from salver_server.kit.failpoint import failpoint
 from salver_server.kit.rounds import Rounds
 from salver_server.messages import Progress
-from salver_server.runtimes import Exit, Launch, Sandbox
+from salver_server.runtimes import Sandbox
 from salver_server.sessions import launch, store
 from salver_server.sessions.berths import Berths
 from salver_server.sessions.burial import Burial, End
-from salver_server.sessions.folders import Folders, folders, make, remove
+from salver_server.sessions.entrance import Entrance
+from salver_server.sessions.folders import folders
 from salver_server.sessions.house import House
 from salver_server.sessions.inbox import Inbox
-from salver_server.sessions.line import Heard, Line
+from salver_server.sessions.line import Heard
 from salver_server.sessions.live import Live
 from salver_server.sessions.outbox import News, Outbox
+from salver_server.sessions.start import Started, Starter
 from salver_server.sessions.watch import Watch
 from salver_server.store.install import set_stopped
 
@@ -66,7 +61,6 @@ class Keeper:
         progressed: Callable[[Progress], None],
     ) -> None:
         self._house = house
-        self._inbox = inbox
         self._outbox = outbox
         self._watch = watch
         self._tasks = tasks
@@ -86,6 +80,12 @@ class Keeper:
         self._emptied.set()
         self._rounds = Rounds("keeper.keep", self._keep, tasks, sleep=house.clock.sleep)
         self._burial = Burial(house, outbox, trouble=self._trouble, owed=owed)
+        self._heard = Heard(
+            rang=self._rang, progressed=self._heard_progress, answered=self._answered
+        )
+        self._starter = Starter(
+            house, inbox=inbox, heard=self._heard, doubt=self.doubt, bury_soon=self.bury_soon
+        )
 
     # What others ask and tell
 
@@ -234,220 +234,77 @@ class Keeper:
             self.ask(following)
 
     async def _start(self, session: SessionId) -> None:
-        house = self._house
-        self._check_disk()
-        row = house.database.glance(lambda conn: store.session(conn, session))
-        assert row is not None
-        standing = await house.agents.get(row.agent)
-        definition = standing.definition
-        runtime = house.runtime_of(row.agent, definition)
-        packs = await house.gate.packs(definition, partial(self._prepare, session))
-        place = folders(house.places, session, row.agent)
+        plan = await self._starter.plan(session, partial(self._prepare, session))
         if self._stopped:
             return
         self._launching.add(session)
         self._count()
         try:
-            await self._launch_one(row, place, runtime, standing, packs)
+            started = await self._starter(plan)
+            if started is not None:
+                await self._attend(started)
         finally:
             self._launching.discard(session)
             self._count()
-
-    async def _launch_one(
-        self,
-        row: store.Session,
-        place: Folders,
-        runtime_name: str,
-        standing: Standing,
-        packs: Mapping[str, Path],
-    ) -> None:
-        house, session, definition = self._house, row.id, standing.definition
-        version = launch.version_of(standing.text)
-        token = secrets.token_hex(32)
-        digest = hashlib.sha256(token.encode()).digest()
-        now = stamp(house.clock.now())
-        failpoint("keeper.before-generation")
-        generation = await house.database.write(
-            lambda conn: store.raise_generation(
-                conn, session, runtime=runtime_name, token_hash=digest, now=now
-            )
-        )
-        failpoint("keeper.before-start")
-        line = Line(session, generation, self._heard())
-        sandbox: Sandbox | None = None
-        try:
-            # After the generation: an order that came before it is settled, one after it waits for the runner.
-            pending = await house.database.read(lambda conn: store.pending(conn, session))
-            if not any(row.wakes for row in pending):
-                await house.database.write(lambda conn: store.forget_sandbox(conn, session))
-                return
-            await self._inbox.refill(session)
-            fields = launch.record(
-                row,
-                definition,
-                generation=generation,
-                token=token,
-                pending=pending,
-                failpoint=self._armed(),
-                version=version,
-            )
-            await asyncio.to_thread(launch.write, place.launch, fields, house.identity)
-            await self._open(session, place, line, digest, definition)
-            sandbox = await house.runtimes[runtime_name].start(
-                self._launch(row, place, generation, definition, packs)
-            )
-            failpoint("keeper.after-start")
-            handle = sandbox.mark.handle
-            await house.database.write(
-                lambda conn: store.keep_handle(conn, session, generation, handle)
-            )
-        except BaseException:
-            await self._undo(row, runtime_name, sandbox, place, line)
-            raise
-        self._attend(row, generation, sandbox, line, place, definition, version)
-        if row.trouble:
-            await self._trouble(session, "")
-        if self._stopped:
-            self.end(self._live[session], "Everything was stopped.", blameless=True)
-
-    async def _undo(
-        self,
-        row: store.Session,
-        runtime_name: str,
-        sandbox: Sandbox | None,
-        place: Folders,
-        line: Line,
-    ) -> None:
-        """Leave nothing of a start that failed; while something is left, the session gets no other one."""
-        try:
-            if sandbox is not None:
-                await sandbox.kill()
-        except Broken as exc:
-            await self.doubt(row.id, f"Its sandbox could not be ended: {exc}")
-            return
-        finally:
-            await self._shut(row.id, place, line)
-        try:
-            await self._house.database.write(lambda conn: store.forget_sandbox(conn, row.id))
-        except sqlite3.Error:
-            # On a full disk, say. A burial does not give up, and forgets it too.
-            nothing = Exit(cause="lost", code=None, detail="It was not started.")
-            self.bury_soon(End(session=row, runtime=runtime_name, exit=nothing, blameless=True))
-
-    def _check_disk(self) -> None:
-        least, free = (
-            self._house.settings.keep_free,
-            shutil.disk_usage(self._house.places.home).free,
-        )
-        if free < least:
-            raise NeedsUser(
-                f"Only {free // 2**20} MB are free where Salver keeps its data; it starts no sandbox below "
-                f"{least // 2**20} MB. Free some space; what waits goes on by itself."
-            )
 
     def _prepare(self, session: SessionId, line: str) -> None:
         self._preparing[session] = line
         self._changed(session)
 
-    def _launch(
-        self,
-        row: store.Session,
-        place: Folders,
-        generation: int,
-        definition: Definition,
-        packs: Mapping[str, Path],
-    ) -> Launch:
-        return Launch(
-            install=self._house.install,
-            session=row.id,
-            generation=generation,
-            inbox=place.inbox,
-            outbox=place.outbox,
-            work=place.work,
-            home=place.home,
-            line=place.line,
-            packs=packs,
-            log=place.log,
-            limits=launch.limits(definition),
-        )
-
-    def _armed(self) -> str:
-        side, _, name = self._house.settings.failpoint.partition(":")
-        return name if side == "runner" else ""
-
     async def take_over(
         self, row: store.Session, record: store.SandboxRow, sandbox: Sandbox
     ) -> None:
         """Care for a sandbox that an earlier server started."""
-        place = folders(self._house.places, row.id, row.agent)
-        line = Line(row.id, record.generation, self._heard())
-        definition = (await self._house.agents.get(row.agent)).definition
+        house = self._house
+        standing = await house.agents.get(row.agent)
+        place = folders(house.places, row.id, row.agent)
+        entrance = Entrance(house, row.id, record.generation, place, self._heard)
         assert row.token_hash is not None
         try:
-            await self._open(row.id, place, line, row.token_hash, definition)
-            if row.trouble:
-                await self._trouble(row.id, "")
+            await entrance.open(row.token_hash, standing.definition)
         except BaseException:
-            await self._shut(row.id, place, line)
+            await entrance.shut()
             raise
         self._berths.keep(row.id)
         self._uncertain.discard(row.id)
-        version = await asyncio.to_thread(launch.version_in, place.launch)
-        self._attend(row, record.generation, sandbox, line, place, definition, version)
+        await self._attend(
+            Started(
+                session=row,
+                standing=standing,
+                generation=record.generation,
+                version=await asyncio.to_thread(launch.version_in, place.launch),
+                entrance=entrance,
+                sandbox=sandbox,
+            )
+        )
         self._outbox.ask(row.id)
 
     # While it lives
 
-    async def _open(
-        self,
-        session: SessionId,
-        place: Folders,
-        line: Line,
-        token_hash: bytes,
-        definition: Definition,
-    ) -> None:
-        await asyncio.to_thread(make, place, self._house.identity)
-        await line.open(place.line_socket, self._house.identity)
-        await self._house.gate.open(session, place.gateway_socket, token_hash, definition)
-
-    async def _shut(self, session: SessionId, place: Folders, line: Line) -> None:
-        line.close()
-        await self._house.gate.close(session)
-        await asyncio.to_thread(remove, place)
-
-    def _attend(
-        self,
-        row: store.Session,
-        generation: int,
-        sandbox: Sandbox,
-        line: Line,
-        place: Folders,
-        definition: Definition,
-        version: str,
-    ) -> None:
-        now = self._now()
+    async def _attend(self, started: Started) -> None:
+        now, session = self._now(), started.session
         live = Live(
-            session=row,
-            generation=generation,
-            sandbox=sandbox,
-            line=line,
-            place=place,
-            definition=definition,
-            version=version,
+            session=session,
+            generation=started.generation,
+            sandbox=started.sandbox,
+            entrance=started.entrance,
+            definition=started.standing.definition,
+            version=started.version,
             started=now,
             used=now,
             patient_until=now + self._house.settings.stall,
         )
-        self._live[row.id] = live
+        self._live[session.id] = live
         self._count()
         if self._house.settings.watch:
-            self._watch.add(place.outbox, row.id)
-        self._tasks.create_task(self._see_out(live), name=f"keeper.see-out({row.id})")
-        self._changed(row.id)
-        logger.info("runner started", extra={"session": row.id, "generation": generation})
-
-    def _heard(self) -> Heard:
-        return Heard(rang=self._rang, progressed=self._heard_progress, answered=self._answered)
+            self._watch.add(live.place.outbox, session.id)
+        self._tasks.create_task(self._see_out(live), name=f"keeper.see-out({session.id})")
+        self._changed(session.id)
+        logger.info("runner started", extra={"session": session.id, "generation": live.generation})
+        if self._stopped:
+            self.end(live, "Everything was stopped.", blameless=True)
+        if session.trouble:
+            await self._trouble(session.id, "")
 
     def _rang(self, session: SessionId) -> None:
         if self._house.settings.doorbell:
@@ -526,7 +383,7 @@ class Keeper:
             },
         )
         self._watch.drop(live.place.outbox)
-        await self._shut(session, live.place, live.line)
+        await live.entrance.shut()
         await self.bury(
             End(
                 session=live.session,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from salver_server.agents import Definition
 from salver_server.runtimes import Sandbox
 from salver_server.sessions import store
+from salver_server.sessions.entrance import Entrance
 from salver_server.sessions.folders import Folders
 from salver_server.sessions.line import Line
 
@@ -17,8 +18,7 @@ class Live:
     session: store.Session
     generation: int
     sandbox: Sandbox
-    line: Line
-    place: Folders
+    entrance: Entrance
     definition: Definition
     version: str
     """Of the AGENT.md that it was started with."""
@@ -41,6 +41,14 @@ class Live:
     distrusted: str = ""
     """Why its outbound.db is not taken for a runner's of ours."""
     stalled: bool = False
+
+    @property
+    def line(self) -> Line:
+        return self.entrance.line
+
+    @property
+    def place(self) -> Folders:
+        return self.entrance.place
 
     @property
     def leaving(self) -> bool:

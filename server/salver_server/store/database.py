@@ -53,7 +53,7 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, job)
 
     def glance(self, job: Callable[[sqlite3.Connection], Result]) -> Result:
-        """A read of a few rows by key, here and now: some 20 microseconds, a tenth of the way to a thread and back.
+        """A read of a few rows by key, here and now: a twentieth of the way to a thread and back.
 
         For the event loop's thread alone. What grows with history is for `read`.
         """
