@@ -14,7 +14,7 @@ import pytest
 from tests.crash.harness import House, house
 
 SEED = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(10**6)))
-ROUNDS = int(os.environ.get("KILL_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "7"))
 """How often each failpoint of the server is hit; the runner's, one less."""
 CHECK_EVERY = 8
 """Kills of the server in a row before everything is verified."""

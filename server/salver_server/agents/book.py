@@ -51,7 +51,8 @@ class AgentBook:
         self._database = database
         self._clock = clock
         self._standings: dict[AgentName, Standing] = {}
-        self._unusable: dict[AgentName, str] = {}
+        self.unusable: dict[AgentName, str] = {}
+        """Agents of which no version was ever usable, and why; as of the last refresh."""
 
     async def open(self) -> None:
         """Read what is there; a house without any agent gets its first one."""
@@ -68,7 +69,7 @@ class AgentBook:
                 )
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         await self.refresh()
-        if not self._standings and not self._unusable:
+        if not self._standings and not self.unusable:
             await self.new(FIRST)
 
     async def refresh(self) -> list[Standing]:
@@ -77,25 +78,25 @@ class AgentBook:
         for entry in self._folder.iterdir():
             if AGENT_NAME.fullmatch(entry.name) and (entry / "AGENT.md").is_file():
                 names.add(AgentName(entry.name))
+        unusable: dict[AgentName, str] = {}
         for name in sorted(names):
             try:
                 await self.get(name)
             except Rejected as exc:
-                if self._unusable.get(name) != str(exc):
+                if self.unusable.get(name) != str(exc):
                     logger.warning("agent not usable", extra={"agent": name, "why": str(exc)})
-                self._unusable[name] = str(exc)
+                unusable[name] = str(exc)
+        self.unusable = unusable
         return sorted(self._standings.values(), key=lambda standing: standing.name)
 
     async def get(self, name: AgentName) -> Standing:
         """The agent as it counts now; raises `Missing`, or `Rejected` where no version was ever usable."""
         path = self._file(name)
         standing = self._standings.get(name)
-        found = _stat(path) if AGENT_NAME.fullmatch(name) else None
+        found = self._stat(name)
         if found is None:
             if standing is None:
-                raise Missing(
-                    f"There is no agent '{name}'. Agents: {', '.join(sorted(self._standings))}."
-                )
+                raise self._missing(name)
             return await self._complain(
                 standing, (0, 0, 0), "AGENT.md is gone. Put it back, or remove the agent."
             )
@@ -118,6 +119,14 @@ class AgentBook:
         )
         self._standings[name] = standing
         return standing
+
+    def require(self, name: AgentName) -> None:
+        """Raises `Missing` where there is no such agent, usable or not."""
+        if name not in self._standings and self._stat(name) is None:
+            raise self._missing(name)
+
+    def _missing(self, name: str) -> Missing:
+        return Missing(f"There is no agent '{name}'. Agents: {', '.join(sorted(self._standings))}.")
 
     async def new(self, name: str, text: str | None = None) -> Standing:
         """Make an agent; raises `Conflict` when there is one, `Rejected` for a bad name or text."""
@@ -142,7 +151,7 @@ class AgentBook:
 
     async def remove(self, name: AgentName) -> Path:
         """Take an agent out of service; its folder is moved aside, and where to is returned."""
-        await self.get(name)
+        self.require(name)
         now = self._clock.now()
         aside = _aside(self._folder, name, now)
         aside.parent.mkdir(exist_ok=True, mode=0o700)
@@ -166,12 +175,14 @@ class AgentBook:
     def _file(self, name: AgentName) -> Path:
         return self._folder / name / "AGENT.md"
 
-
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    def _stat(self, name: AgentName) -> os.stat_result | None:
+        """Of its file; None where there is none."""
+        if not AGENT_NAME.fullmatch(name):
+            return None
+        try:
+            return self._file(name).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
 
 def _aside(folder: Path, name: AgentName, now: datetime) -> Path:

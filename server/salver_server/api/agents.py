@@ -41,7 +41,13 @@ class Removed(BaseModel):
 
 @router.get("")
 async def agents(rooms: Use) -> list[Agent]:
-    return [_agent(standing) for standing in await rooms.agents.refresh()]
+    """Every agent, those included that cannot be used yet."""
+    usable = [_agent(standing) for standing in await rooms.agents.refresh()]
+    others = [
+        Agent(name=name, title=name, provider="", model="", problem=problem)
+        for name, problem in rooms.agents.unusable.items()
+    ]
+    return sorted(usable + others, key=lambda agent: agent.name)
 
 
 @router.get("/{name}")
@@ -57,13 +63,13 @@ async def new(rooms: Use, body: NewAgent) -> AgentFile:
 @router.put("/{name}")
 async def edit(rooms: Use, name: AgentName, body: Text) -> AgentFile:
     """Replace AGENT.md; a text that cannot be used is refused and changes nothing."""
-    await rooms.agents.get(name)
+    rooms.agents.require(name)
     return _file(await rooms.agents.put(name, body.text))
 
 
 @router.delete("/{name}")
 async def remove(rooms: Use, name: AgentName) -> Removed:
-    await rooms.agents.get(name)
+    rooms.agents.require(name)
     await rooms.close_sessions_of(name)
     return Removed(folder=str(await rooms.agents.remove(name)))
 

@@ -56,6 +56,23 @@ async def test_a_broken_file_shows_its_problem_beside_the_text_that_counts(house
     assert listed["problem"] == found["problem"]
 
 
+async def test_an_agent_that_was_never_usable_is_shown_mended_and_removed(house: House) -> None:
+    for name in ("odd", "worse"):
+        folder = house.running.rooms.settings.home / "agents" / name
+        folder.mkdir()
+        (folder / "AGENT.md").write_text("---\ncolour: red\n---\n")
+    odd, salver, worse = await house.ask("GET", "/agents")
+    assert (odd["name"], salver["name"], worse["name"]) == ("odd", "salver", "worse")
+    assert (odd["provider"], salver["problem"]) == ("", "")
+    assert "AGENT.md, field 'colour'" in odd["problem"]
+    await house.ask("PUT", "/agents/odd", {"text": ADA})
+    await house.ask("DELETE", "/agents/worse")
+    assert [it["problem"] for it in await house.ask("GET", "/agents")] == ["", ""]
+    for method in ("PUT", "DELETE"):
+        status, kind, _ = await house.refused(method, "/agents/nobody", {"text": ADA})
+        assert (status, kind) == (404, "Missing")
+
+
 async def test_a_text_that_can_not_be_used_is_refused(house: House) -> None:
     await house.ask("POST", "/agents", {"name": "ada", "text": ADA}, status=201)
     broken = {"text": "---\nmounts: [/etc]\n---\n"}
