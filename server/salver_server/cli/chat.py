@@ -40,7 +40,10 @@ def chat(text: str, agent: str | None, session: str | None, fresh: bool, as_json
     --json each event is a line, and the last one holds the final reply.
     """
     if text == "-":
-        text = sys.stdin.read()
+        try:
+            text = sys.stdin.buffer.read().decode()
+        except UnicodeDecodeError:
+            fail("What stdin holds is no text in UTF-8. Send plain text.", EXIT_USAGE)
     body = {
         "text": text,
         "agent": agent,

@@ -30,9 +30,12 @@ class Server:
 
     def ask(self, method: str, path: str, body: object = None, **query: object) -> Any:
         """The parsed answer; ends the program with the server's own words when it refuses."""
-        answer = self._client.request(
-            method, path, json=body, params={name: str(value) for name, value in query.items()}
-        )
+        try:
+            answer = self._client.request(
+                method, path, json=body, params={name: str(value) for name, value in query.items()}
+            )
+        except UnicodeEncodeError:  # bytes that a terminal passes on as half characters
+            fail("What was given is no text in UTF-8. Give plain text.", EXIT_USAGE)
         if answer.is_error:
             _refused(answer.content, answer.status_code)
         return answer.json() if answer.content else None

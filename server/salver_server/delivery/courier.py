@@ -42,7 +42,7 @@ class Courier:
         self._specs = specs
         self._channels = channels
         self._changed = changed
-        self._rounds = Rounds("delivery.chat", self._serve, tasks)
+        self._rounds = Rounds("delivery.chat", self._serve, tasks, sleep=clock.sleep)
 
     def ask(self, chat: ChatId) -> None:
         """Deliver what waits for this chat, soon."""

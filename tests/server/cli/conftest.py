@@ -42,7 +42,7 @@ class Shell:
 
     home: Path
 
-    async def run(self, *words: str, stdin: str = "", **env: str) -> Done:
+    async def run(self, *words: str, stdin: str | bytes = "", **env: str) -> Done:
         """What `salver WORDS` does."""
         runner = CliRunner(env={"SALVER_HOME": str(self.home), **env})
         done = await asyncio.to_thread(runner.invoke, main, words, input=stdin)

@@ -240,3 +240,12 @@ async def test_a_session_that_is_not_there_is_missed(shell: Shell) -> None:
         done = await shell.run("sessions", command, "ses-x")
         assert (done.code, done.out) == (2, "")
         assert "'ses-x'" in done.err
+
+
+async def test_what_is_no_text_is_refused_in_words(shell: Shell) -> None:
+    for words, stdin in ((["chat", "-"], b"\xff\xfe"), (["chat", "half \udcff"], b"")):
+        done = await shell.run(*words, stdin=stdin)
+        assert (done.code, done.out) == (2, "")
+        assert "is no text in UTF-8" in done.err
+    done = await shell.run("sessions", "show", "\udcff")
+    assert (done.code, "is no text in UTF-8" in done.err) == (2, True)

@@ -171,24 +171,17 @@ async def test_a_channel_that_is_not_open_needs_a_person(post: Post) -> None:
     )
 
 
-async def test_a_delivery_that_waits_long_is_looked_at_in_between(
-    post: Post, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slept: list[float] = []
-    asleep = asyncio.Event()
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        asleep.set()
-        await asyncio.Event().wait()
-
+async def test_a_delivery_that_waits_long_is_looked_at_in_between(post: Post) -> None:
+    # The wall clock may be set meanwhile, and the computer may sleep.
+    clock = post.desk.clock
     await post.owe("hello")
     post.channel.refuse(Transient("not today", retry_after=86400))
-    monkeypatch.setattr(asyncio, "sleep", sleep)
     async with post.courier():
-        await asleep.wait()
-    # The wall clock may be set meanwhile, and the computer may sleep.
-    assert slept == [LONGEST_SLEEP]
+        await clock.asleep()
+        clock.set(clock.now() + timedelta(days=1))
+        clock.advance(LONGEST_SLEEP)
+        await post.changed(2)
+    assert post.channel.sent_to("family") == ["hello"]
 
 
 # Not knowing whether it arrived
