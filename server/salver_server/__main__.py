@@ -1,18 +1,24 @@
 """The program `salver`: `serve` is owned here, every other command speaks to a running server."""
 
 import asyncio
+import json
 import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from salver_server.cli import EXIT_USAGE, commands
+from salver_server.cli.connection import json_option
 from salver_server.errors import SalverError
 from salver_server.kit.logs import to_stderr
 from salver_server.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from salver_server.app import Running
 
 
 @click.group(commands=commands)
@@ -29,34 +35,58 @@ def main() -> None:
     show_default="a free one",
     help="TCP port on 127.0.0.1.",
 )
-def serve(port: int) -> None:
+@json_option
+def serve(port: int, as_json: bool) -> None:
     """Start the server and stay until it is ended."""
     to_stderr()
     try:
-        sys.exit(asyncio.run(_serve(read_settings(), port)))
+        sys.exit(asyncio.run(_serve(read_settings(), port, as_json=as_json)))
     except* SalverError as group:
         for exc in _leaves(group):
             click.echo(f"salver: {exc}", err=True)
         sys.exit(EXIT_USAGE)
 
 
-async def _serve(settings: Settings, port: int) -> int:
+async def _serve(settings: Settings, port: int, *, as_json: bool) -> int:
     from salver_server.app import open_house  # half a second of imports that no other command needs
 
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     async with open_house(settings, port=port) as house:
-        click.echo(f"Salver is ready, with its data in {house.rooms.settings.home}.")
-        click.echo(f'Talk to it from another terminal:  {_command()} chat "hello"')
-        click.echo("End it with Ctrl-C.")
-        for name, probe in (await house.rooms.probes()).items():
-            if not probe.works:
-                click.echo(f"But runtime '{name}' does not work here: {probe.reason} {probe.fix}")
+        problems = [
+            f"runtime '{name}' does not work here: {probe.reason} {probe.fix}"
+            for name, probe in (await house.rooms.probes()).items()
+            if not probe.works
+        ]
+        click.echo(_as_json(house, problems) if as_json else _in_words(house, problems))
         sys.stdout.flush()
         await ended.wait()
-        click.echo("Ending; what is being worked on goes on at the next start.")
+        if not as_json:
+            click.echo("Ending; what is being worked on goes on at the next start.")
     return 0
+
+
+def _in_words(house: "Running", problems: list[str]) -> str:
+    lines = [
+        f"Salver is ready, with its data in {house.rooms.settings.home}.",
+        f'Talk to it from another terminal:  {_command()} chat "hello"',
+        "End it with Ctrl-C.",
+        *(f"But {problem}" for problem in problems),
+    ]
+    return "\n".join(lines)
+
+
+def _as_json(house: "Running", problems: list[str]) -> str:
+    """One line, which says that it is ready."""
+    found = {
+        "pid": house.rooms.pid,
+        "home": str(house.rooms.settings.home),
+        "socket": str(house.socket),
+        "address": f"127.0.0.1:{house.port}",
+        "problems": problems,
+    }
+    return json.dumps(found, ensure_ascii=False)
 
 
 def _leaves(group: BaseExceptionGroup[SalverError]) -> Iterator[SalverError]:

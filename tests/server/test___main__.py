@@ -1,6 +1,7 @@
 """The program as it is started and ended."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -85,6 +86,24 @@ async def test_a_server_tells_how_to_talk_to_it_and_ends_in_order(
         assert process.returncode == 0, err
         assert out.endswith(b"Ending; what is being worked on goes on at the next start.\n")
         assert not places(home).api_socket.exists()
+
+
+async def test_a_program_is_told_in_one_line_that_the_server_is_ready(home: Path) -> None:
+    process = await start(home, "--json")
+    try:
+        ready = json.loads(await line(process))
+        assert (ready["pid"], ready["home"]) == (process.pid, str(home))
+        assert ready["socket"] == str(places(home).api_socket)
+        host, _, port = ready["address"].partition(":")
+        assert host == "127.0.0.1"
+        assert int(port) > 0
+        process.terminate()
+        out, _ = await process.communicate()
+        assert (process.returncode, out) == (0, b"")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
 
 
 async def test_a_second_server_says_who_came_first(home: Path) -> None:
