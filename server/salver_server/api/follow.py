@@ -115,28 +115,31 @@ class Following:
             )
         )
         assert message is not None
-        if message.turn != self._turn:
-            self._turn, early, self._early = message.turn, self._early, deque()
-            self._early_size = 0
-            for progress in early:
-                for event in self.live(progress):
-                    yield event
         state = StateEvent(
             state=message.state,
             reason=message.reason,
             trouble=self._trouble(session.trouble if session else ""),
         )
-        if state != self._shown:
-            self._shown = state
-            yield state
-        for event in self._delivered(deliveries):
-            yield event
+        news = [state] if state != self._shown else []
+        self._shown = state
+        early = self._caught_up(message.turn)
+        # Live events come after the news that it runs, and before the news of its end.
+        yield from (*news, *early) if state.state == "running" else (*early, *news)
+        yield from self._delivered(deliveries)
         self.behind = (
             len(deliveries) == MOST_DELIVERIES and self._position == deliveries[-1].position
         )
         if message.final and not self.behind:
             self.ended = True
             yield EndEvent(state=message.state, reason=message.reason, reply=reply)
+
+    def _caught_up(self, turn: int | None) -> list[LiveEvent]:
+        """Live events that came before it was known that this is the message's turn."""
+        if turn == self._turn:
+            return []
+        self._turn, early, self._early = turn, self._early, deque()
+        self._early_size = 0
+        return [event for progress in early for event in self.live(progress)]
 
     def _delivered(self, deliveries: list[views.DeliveryView]) -> Iterator[DeliveryEvent]:
         for delivery in deliveries:

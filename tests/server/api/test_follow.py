@@ -126,6 +126,22 @@ async def test_live_text_that_comes_before_its_turn_is_known_is_shown_once_it_is
     ]
 
 
+@pytest.mark.parametrize("quick", [False, True], ids=["claim first", "all at once"])
+async def test_live_text_is_shown_while_its_turn_runs_as_far_as_one_can_tell(
+    house: House, message: Any, *, quick: bool
+) -> None:
+    async with following(house, message) as follower:
+        await follower.until(state="queued")
+        show(house, message, "h")
+        if quick:
+            await house.take(message["session"], *Scribe().answer("h", 1))
+        else:
+            await house.take(message["session"], Scribe().claim(1))
+        found = [await follower.next(), await follower.next()]
+    assert names(found)[0] == ("text h" if quick else "state running")
+    assert found[1]["event"] == ("state" if quick else "text")
+
+
 async def test_live_text_of_another_turn_is_not_shown(house: House, message: Any) -> None:
     async with following(house, message) as follower:
         await follower.until(state="queued")
