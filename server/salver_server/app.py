@@ -37,8 +37,9 @@ from salver_server.sessions.adoption import Adoption
 from salver_server.sessions.house import House
 from salver_server.sessions.inbox import Inbox
 from salver_server.sessions.keeper import Keeper
-from salver_server.sessions.outbox import News, Outbox
+from salver_server.sessions.outbox import Outbox
 from salver_server.sessions.reading import open_reading
+from salver_server.sessions.take import News
 from salver_server.sessions.watch import Watch
 from salver_server.sessions.watchdog import Watchdog
 from salver_server.settings import Places, Settings, container, places

@@ -14,8 +14,9 @@ from salver_server.runtimes import Exit, Launch
 from salver_server.sessions import store
 from salver_server.sessions.folders import folders, make, set_aside
 from salver_server.sessions.house import House
-from salver_server.sessions.outbox import Outbox, tell_failure
+from salver_server.sessions.outbox import Outbox
 from salver_server.sessions.reading import Torn
+from salver_server.sessions.take import tell_failure
 
 logger = logging.getLogger(__name__)
 

@@ -26,8 +26,9 @@ from salver_server.sessions.house import House
 from salver_server.sessions.inbox import Inbox
 from salver_server.sessions.line import Heard
 from salver_server.sessions.live import Live
-from salver_server.sessions.outbox import News, Outbox
+from salver_server.sessions.outbox import Outbox
 from salver_server.sessions.start import Started, Starter
+from salver_server.sessions.take import News
 from salver_server.sessions.watch import Watch
 from salver_server.store.install import set_stopped
 

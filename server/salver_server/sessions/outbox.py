@@ -1,49 +1,29 @@
-"""What a runner wrote becomes ours: one page of rows, one transaction of salver.db.
+"""Looking at what runners write: one page at a time, at a bearable pace, from the file to salver.db.
 
-Nothing in these rows is trusted: numbers must be of messages that were handed over, shapes must be
-right, and a row is known by session, epoch and sequence, never by a name that the sandbox chose.
+Whoever looks is only ever told to; the read position in salver.db says what is new.
 """
 
 import asyncio
-import json
 import logging
-import re
 import sqlite3
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from sqlite3 import Connection
-from typing import cast
 
-from salver_server.clock import Clock, Stamp, stamp
+from salver_server.clock import Clock, stamp
 from salver_server.errors import Broken, Transient
-from salver_server.ids import ChatId, SessionId
+from salver_server.ids import SessionId
 from salver_server.kit.failpoint import failpoint
 from salver_server.kit.pace import Pace
 from salver_server.kit.rounds import Rounds
-from salver_server.messages import LONGEST_TEXT, HandoverState
 from salver_server.sessions import store
 from salver_server.sessions.folders import folders, outbound
-from salver_server.sessions.reading import Page, Reading, Row
+from salver_server.sessions.reading import Page, Reading
 from salver_server.sessions.rest import Look, Rest
+from salver_server.sessions.take import News, take
 from salver_server.settings import Places
 from salver_server.store import Database
 
 logger = logging.getLogger(__name__)
 
-OUTCOMES: dict[str, HandoverState] = {
-    "answered": "answered",
-    "failed": "failed",
-    "stopped": "stopped",
-    "cancelled": "cancelled",
-    "seen": "done",
-    "done": "done",
-}
-"""Outcome of an acknowledgement to the state of its message."""
-LONGEST_REASON = 2000
-LARGEST_NUMBER = 2**63 - 1
-"""The largest that SQLite knows; JSON knows no end."""
-HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
-"""A lone surrogate: JSON can hold one, text in UTF-8 cannot."""
 EMPTY_LOOKS_A_SECOND = 50
 """A session that rings more often without new rows is looked at more slowly."""
 ROWS_A_SECOND = 2000
@@ -54,18 +34,6 @@ HELD_UP = 10.0
 """Seconds for which a file may stay locked or torn; a commit takes some milliseconds."""
 LONGEST_PAUSE = 0.5
 """Seconds between two looks at a file that has been held up for long."""
-
-
-@dataclass(slots=True)
-class News:
-    """What one page brought, for those who act on it."""
-
-    session: SessionId
-    rows: int = 0
-    claims: int = 0
-    closed: bool = False
-    chats: set[ChatId] = field(default_factory=set[ChatId])
-    """Chats that something is to be delivered to."""
 
 
 class Paces:
@@ -207,161 +175,3 @@ class Outbox:
         self._files.pop(session, None)
         self._paces.pop(session, None)
         self._rest.forget(session)
-
-
-def take(conn: Connection, session: store.Session, rows: tuple[Row, ...], now: Stamp) -> News:
-    """Apply rows and advance the read position; raises `Broken` at the first that is not right."""
-    # The position may have moved since the page was read; what is read is read once.
-    current = store.session(conn, session.id)
-    assert current is not None
-    if current.epoch != session.epoch:
-        return News(session.id)
-    news = News(session.id)
-    expected = current.read_seq + 1
-    for row in rows:
-        if row.seq < expected:
-            continue
-        if row.seq != expected:
-            raise Broken(f"row {expected} is missing")
-        _apply(conn, current, row, now, news)
-        expected += 1
-    store.advance(conn, session.id, expected - 1, now)
-    failpoint("outbox.in-advance")
-    return news
-
-
-def _apply(conn: Connection, session: store.Session, row: Row, now: Stamp, news: News) -> None:
-    news.rows += 1
-    match row.kind:
-        case "claim":
-            store.claim(
-                conn, session.id, _message(conn, session.id, row, now), turn=row.turn, now=now
-            )
-            news.claims += 1
-        case "release":
-            store.release(conn, session.id, _message(conn, session.id, row, now), now)
-        case "ack":
-            _acknowledge(conn, session, row, now, news)
-        case "reply":
-            answers = [_handed(conn, session.id, seq, now) for seq in _numbers(row, "answers")]
-            _deliver(conn, session, row, now, news, kind="reply", answers=answers)
-            news.closed = True
-        case "send":
-            _deliver(conn, session, row, now, news, kind="send", answers=[])
-        case "continuation":
-            provider, messages = _text(row, "provider", 100), row.body.get("messages")
-            if not isinstance(messages, list):
-                raise Broken(f"row {row.seq} has no list of messages")
-            store.keep_continuation(
-                conn,
-                session.id,
-                epoch=session.epoch,
-                seq=row.seq,
-                provider=provider,
-                body=json.dumps(messages),
-            )
-        case "tool":
-            pass  # for the transcript, and for a retried turn
-        case _:
-            raise Broken(f"row {row.seq} is of an unknown kind")
-
-
-def _acknowledge(
-    conn: Connection, session: store.Session, row: Row, now: Stamp, news: News
-) -> None:
-    seq = _message(conn, session.id, row, now)
-    state = OUTCOMES.get(str(row.body.get("outcome")))
-    if state is None:
-        raise Broken(f"row {row.seq} has an unknown outcome")
-    reason = _text(row, "reason", LONGEST_REASON)
-    owed = store.settle(conn, session.id, seq, state=state, reason=reason, now=now)
-    news.closed = True
-    if owed and state == "failed" and store.kind_of(conn, session.id, seq, now) == "message":
-        tell_failure(conn, session, row.seq, [seq], reason, now, news.chats)
-
-
-def tell_failure(
-    conn: Connection,
-    session: store.Session,
-    seq: int,
-    failed: list[int],
-    reason: str,
-    now: Stamp,
-    chats: set[ChatId],
-) -> None:
-    """A person is told that these messages failed, in the chat they came from.
-
-    `seq` is the outbound row that says so, or the negative of a message's own where the server says it.
-    """
-    delivery = store.owe_delivery(
-        conn,
-        session.id,
-        epoch=session.epoch,
-        seq=seq,
-        kind="failure",
-        text=reason,
-        answers=failed,
-        now=now,
-    )
-    if delivery is not None:
-        chats.add(_chat_of(conn, delivery))
-    names = ", ".join(str(number) for number in failed)
-    store.note(conn, session.id, f"Message {names} could not be answered. {reason}", now)
-
-
-def _deliver(
-    conn: Connection,
-    session: store.Session,
-    row: Row,
-    now: Stamp,
-    news: News,
-    *,
-    kind: str,
-    answers: list[int],
-) -> None:
-    text = _text(row, "text", LONGEST_TEXT * 5)
-    delivery = store.owe_delivery(
-        conn,
-        session.id,
-        epoch=session.epoch,
-        seq=row.seq,
-        kind=kind,
-        text=text,
-        answers=answers,
-        now=now,
-    )
-    if delivery is not None:
-        news.chats.add(_chat_of(conn, delivery))
-
-
-def _chat_of(conn: Connection, delivery: str) -> ChatId:
-    return conn.execute("SELECT chat FROM deliveries WHERE id = ?", (delivery,)).fetchone()[0]
-
-
-def _message(conn: Connection, session: SessionId, row: Row, now: Stamp) -> int:
-    if not isinstance(row.message, int):
-        raise Broken(f"row {row.seq} names no message")
-    return _handed(conn, session, row.message, now)
-
-
-def _handed(conn: Connection, session: SessionId, seq: int, now: Stamp) -> int:
-    if not 0 < seq <= LARGEST_NUMBER or store.kind_of(conn, session, seq, now) is None:
-        raise Broken(f"message {seq} was never handed over")
-    return seq
-
-
-def _text(row: Row, name: str, longest: int) -> str:
-    value = row.body.get(name)
-    if not isinstance(value, str) or HALF_A_CHARACTER.search(value):
-        raise Broken(f"row {row.seq} has no text {name!r}")
-    return value if len(value) <= longest else value[:longest] + " […]"
-
-
-def _numbers(row: Row, name: str) -> list[int]:
-    value = row.body.get(name)
-    if not isinstance(value, list) or not all(type(item) is int for item in value):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] being checked
-        raise Broken(f"row {row.seq} has no list of numbers {name!r}")
-    numbers = cast(list[int], value)
-    if len(set(numbers)) < len(numbers):  # each costs a query
-        raise Broken(f"row {row.seq} names a message twice")
-    return numbers

@@ -12,8 +12,8 @@ from salver_server.app import Running, open_house
 from salver_server.ids import MessageId, SessionId
 from salver_server.messages import Changed
 from salver_server.sessions import store
-from salver_server.sessions.outbox import take
 from salver_server.sessions.reading import Row
+from salver_server.sessions.take import take
 from salver_server.settings import Settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.runtime import FAKE, NAME

@@ -10,8 +10,8 @@ import pytest
 
 from salver_server.ids import ChatId, MessageId, SessionId
 from salver_server.sessions import store
-from salver_server.sessions.outbox import News, take
 from salver_server.sessions.reading import Row
+from salver_server.sessions.take import News, take
 from tests.server.conftest import Desk
 from tests.server.sessions.stage import Stage, set_stage
 

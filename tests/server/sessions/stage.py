@@ -22,8 +22,9 @@ from salver_server.sessions.inbox import Inbox
 from salver_server.sessions.keeper import Keeper, State
 from salver_server.sessions.line import PROTOCOL
 from salver_server.sessions.live import Live
-from salver_server.sessions.outbox import News, Outbox
+from salver_server.sessions.outbox import Outbox
 from salver_server.sessions.reading import open_reading
+from salver_server.sessions.take import News
 from salver_server.sessions.watch import Watch
 from salver_server.settings import Places, Settings
 from tests.fakes.channel import PATIENCE

@@ -13,10 +13,11 @@ from salver_server.ids import SessionId
 from salver_server.kit.background import background
 from salver_server.sessions import store
 from salver_server.sessions.folders import folders
-from salver_server.sessions.outbox import HELD_UP, News, Outbox
+from salver_server.sessions.outbox import HELD_UP, Outbox
 from salver_server.sessions.reader import MOST_ROWS
 from salver_server.sessions.reading import Page, Reading, Torn, open_reading
 from salver_server.sessions.rest import SETTLED
+from salver_server.sessions.take import News
 from salver_server.settings import Places
 from tests.fakes.channel import PATIENCE
 from tests.server.sessions.conftest import Talk

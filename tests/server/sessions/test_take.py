@@ -6,7 +6,7 @@ import pytest
 from salver_server.errors import Broken
 from salver_server.messages import LONGEST_TEXT
 from salver_server.sessions import store
-from salver_server.sessions.outbox import LONGEST_REASON
+from salver_server.sessions.take import LONGEST_REASON
 from tests.server.sessions.conftest import Scribe, Talk
 
 # What an honest runner writes
