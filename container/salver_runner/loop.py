@@ -16,6 +16,7 @@ from salver_runner.line import Line
 from salver_runner.outbox import Ack, Ousted, Outbox, Outcome
 from salver_runner.transcript import Transcript
 from salver_runner.turn import Failed, JsonObject, Turn
+from salver_runner.workspace.seen import Seen
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Loop:
         )
         self._transcript = Transcript(home / "transcript.md", self._inbox, outbox)
         self._history: list[JsonObject] | None = None
+        self._seen_files = Seen()
         self._turn: Turn | None = None
         self._given_up = asyncio.Event()
 
@@ -117,6 +119,7 @@ class Loop:
             gateway=self._gateway,
             tools=tools.discover(),
             pending=self._waiting,
+            seen_files=self._seen_files,
         )
         self._turn = turn
         waiting = self._waiting()

@@ -11,7 +11,8 @@ from salver_runner.inbox import Message
 from salver_runner.launch import Launch
 from salver_runner.line import Line
 from salver_runner.outbox import Outbox
-from salver_runner.tools import Result, ToolSpec
+from salver_runner.tools import Handed, Result, ToolSpec
+from salver_runner.workspace.seen import Seen
 
 JsonObject = dict[str, Any]
 """One provider message, in the provider's own shape; opaque to everyone else."""
@@ -33,6 +34,8 @@ class Turn:
     tools: Mapping[str, ToolSpec]
     pending: Callable[[], list[Message]]
     """What may be taken now, in order."""
+    seen_files: Seen = field(default_factory=Seen)
+    """What this runner has read, also in earlier turns."""
     history: list[JsonObject] = field(default_factory=list[JsonObject])
     """Provider messages of all earlier turns, oldest first."""
     note: str = ""
@@ -105,7 +108,12 @@ class Turn:
             )
         self.outbox.tool(self.number, self.attempt, name, arguments)
         self.line.tool(self.number, "tool", f"{name} {summary(arguments)}", seconds=tool.longest)
-        result = await tool.run(arguments, lambda text: self.line.tool(self.number, "output", text))
+        handed = Handed(
+            output=lambda text: self.line.tool(self.number, "output", text),
+            send=self.send,
+            seen=self.seen_files,
+        )
+        result = await tool.run(arguments, handed)
         self.line.tool(self.number, "tool-end", "failed" if result.failed else "done")
         # A tool that never waits must not keep orders and other live work from being heard.
         await asyncio.sleep(0)

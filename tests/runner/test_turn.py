@@ -5,7 +5,7 @@ import pytest
 
 from salver_runner.inbox import Message
 from salver_runner.launch import Limits
-from salver_runner.tools import Output, Result, ToolSpec
+from salver_runner.tools import Handed, Result, ToolSpec
 from salver_runner.turn import Turn, summary
 from tests.runner.bus import SENT_AT, Bus, cut_line
 from tests.runner.timeless import timeless
@@ -49,8 +49,8 @@ class Table:
         return [message.seq for message in self.turn.take()]
 
 
-async def echo(arguments: Mapping[str, object], output: Output) -> Result:
-    output("live ")
+async def echo(arguments: Mapping[str, object], handed: Handed) -> Result:
+    handed.output("live ")
     return Result(text=str(arguments["text"]), failed=bool(arguments.get("fail")))
 
 

@@ -1,9 +1,15 @@
-"""What an agent can do besides writing; one file per tool, found by `discover()`."""
+"""What an agent can do besides talking; one file per tool, found by `discover()`."""
 
+import asyncio
 import importlib
 import pkgutil
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
+
+from salver_runner.workspace.seen import Seen
+
+Done = TypeVar("Done")
 
 LONGEST_RESULT = 30_000
 """Characters of a tool's result that the model gets; the middle of longer ones is left out."""
@@ -17,8 +23,16 @@ class Result:
     failed: bool = False
 
 
-Output = Callable[[str], None]
-"""Takes live output while the tool runs."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """What a tool gets beside its arguments."""
+
+    output: Callable[[str], None]
+    """Takes live output while the tool runs."""
+    send: Callable[[str], None]
+    """Sends the person a message before the turn ends; it is on record once this returns."""
+    seen: Seen
+    """The files that this runner has read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +46,7 @@ class ToolSpec:
     """JSON schema of the arguments, an object."""
     longest: float
     """Seconds that one call may take at most."""
-    run: Callable[[Mapping[str, object], Output], Awaitable[Result]]
+    run: Callable[[Mapping[str, object], Handed], Awaitable[Result]]
     """Never raises for bad arguments: the result says what was wrong. Cancelled, it leaves nothing running."""
 
 
@@ -44,6 +58,16 @@ def discover() -> dict[str, ToolSpec]:
         if isinstance(spec, ToolSpec):
             found[spec.name] = spec
     return found
+
+
+async def settled(work: Callable[[], Done]) -> Done:
+    """What `work` returns, done aside; cancelled, this waits for it: nothing is written after a turn."""
+    working = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        raise
 
 
 def shorten(text: str, limit: int = LONGEST_RESULT) -> str:

@@ -4,10 +4,10 @@ import asyncio
 import codecs
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from salver_runner.processes import end_descendants, reap_orphans
-from salver_runner.tools import Output, Result, ToolSpec, shorten
+from salver_runner.tools import Handed, Result, ToolSpec, shorten
 
 DEFAULT_TIMEOUT = 120.0
 LONGEST_TIMEOUT = 600.0
@@ -15,7 +15,7 @@ MOST_KEPT = 1_000_000
 """Characters of output that are kept while a command runs; later ones push out the middle."""
 
 
-async def run_shell(arguments: Mapping[str, object], output: Output) -> Result:
+async def run_shell(arguments: Mapping[str, object], handed: Handed) -> Result:
     command, seconds = arguments.get("command"), arguments.get("timeout", DEFAULT_TIMEOUT)
     if not isinstance(command, str) or not command.strip():
         return Result(text="shell needs `command`, a string that is not empty.", failed=True)
@@ -38,7 +38,7 @@ async def run_shell(arguments: Mapping[str, object], output: Output) -> Result:
         return Result(text=f"The command could not be started: {exc}.", failed=True)
     try:
         async with asyncio.timeout(seconds):
-            await _follow(child, kept, output)
+            await _follow(child, kept, handed.output)
     except TimeoutError:
         return Result(
             text=f"{kept}\nStopped after {seconds:g} s: the time limit of this call.", failed=True
@@ -53,7 +53,9 @@ async def run_shell(arguments: Mapping[str, object], output: Output) -> Result:
     return Result(text=str(kept) or "(no output)")
 
 
-async def _follow(child: subprocess.Popen[bytes], kept: "Kept", output: Output) -> None:
+async def _follow(
+    child: subprocess.Popen[bytes], kept: "Kept", output: Callable[[str], None]
+) -> None:
     """Pass output on until the command has ended, even if something that it left keeps the pipe open."""
     assert child.stdout is not None
     loop, ended = asyncio.get_running_loop(), asyncio.Event()

@@ -15,7 +15,7 @@ from salver_runner.launch import Launch, Limits
 from salver_runner.line import Line
 from salver_runner.outbox import Outbox
 from salver_runner.providers.pydantic_ai import Patience, PydanticAI
-from salver_runner.tools import Output, Result, ToolSpec
+from salver_runner.tools import Handed, Result, ToolSpec
 from salver_runner.turn import JsonObject, Turn
 from salver_server.clock import SystemClock
 from salver_server.gateway import Call, Gateway, open_gateway, token_hash
@@ -142,7 +142,7 @@ class Session:
 def tool(name: str, run: Callable[[Mapping[str, object]], Result]) -> dict[str, ToolSpec]:
     """A tool that answers at once."""
 
-    async def running(arguments: Mapping[str, object], _output: Output) -> Result:
+    async def running(arguments: Mapping[str, object], _handed: Handed) -> Result:
         await asyncio.sleep(0)
         return run(arguments)
 

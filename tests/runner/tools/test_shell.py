@@ -3,14 +3,16 @@
 import asyncio
 import os
 from asyncio import TaskGroup
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from salver_runner.processes import descendants, end_descendants, reap_orphans
-from salver_runner.tools import LONGEST_RESULT, Result
+from salver_runner.tools import LONGEST_RESULT, Handed, Result
 from salver_runner.tools.shell import MOST_KEPT, TOOL, Kept, run_shell
+from salver_runner.workspace.seen import Seen
 
 pytestmark = pytest.mark.usefixtures("foster_parent")
 
@@ -39,8 +41,12 @@ class Watched:
 def ignore(_: str) -> None: ...
 
 
+def seen_by(output: Callable[[str], None]) -> Handed:
+    return Handed(output=output, send=ignore, seen=Seen())
+
+
 async def run(command: str, **arguments: object) -> Result:
-    return await run_shell({"command": command, **arguments}, ignore)
+    return await run_shell({"command": command, **arguments}, seen_by(ignore))
 
 
 async def test_the_output_is_the_result() -> None:
@@ -62,7 +68,8 @@ async def test_output_is_seen_while_the_command_runs(tmp_path: Path) -> None:
     watched = Watched()
     async with TaskGroup() as tasks:
         running = tasks.create_task(
-            run_shell({"command": f"echo first; read x < '{go_on}'; echo $x"}, watched), name="run"
+            run_shell({"command": f"echo first; read x < '{go_on}'; echo $x"}, seen_by(watched)),
+            name="run",
         )
         await watched.until("first\n")
         assert not running.done()
@@ -84,7 +91,7 @@ async def test_a_stop_ends_the_command_and_all_that_it_started(tmp_path: Path) -
     command = f"(setsid sh -c 'echo $$ > {away}; sleep 1000' &); while [ ! -s {away} ]; do sleep 0.01; done; echo away; sleep 1000"
     watched = Watched()
     async with TaskGroup() as tasks:
-        running = tasks.create_task(run_shell({"command": command}, watched), name="run")
+        running = tasks.create_task(run_shell({"command": command}, seen_by(watched)), name="run")
         await watched.until("away")
         running.cancel()
     assert not psutil.pid_exists(int(away.read_text(encoding="utf-8")))
@@ -124,7 +131,8 @@ async def test_a_character_that_never_comes_whole_is_shown_as_such() -> None:
 async def test_huge_output_is_kept_in_part() -> None:
     watched = Watched()
     result = await run_shell(
-        {"command": "echo begin; head -c 30000000 /dev/zero | tr '\\0' x; echo; echo end"}, watched
+        {"command": "echo begin; head -c 30000000 /dev/zero | tr '\\0' x; echo; echo end"},
+        seen_by(watched),
     )
     assert result.text.startswith("begin\nxxx")
     assert result.text.endswith("xxx\nend\n")
@@ -164,7 +172,7 @@ def test_of_endless_output_only_so_much_is_held() -> None:
 async def test_arguments_that_make_no_sense_are_said_to_the_model(
     arguments: dict[str, object],
 ) -> None:
-    result = await run_shell(arguments, ignore)
+    result = await run_shell(arguments, seen_by(ignore))
     assert result.failed
     assert result.text.strip()
 
