@@ -10,6 +10,11 @@ def stamp() -> str:
     return now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
 
 
+def today() -> str:
+    """The local day, `YYYY-MM-DD`."""
+    return datetime.now(UTC).astimezone().date().isoformat()
+
+
 def elapsed() -> float:
     """Seconds since boot, sleep of the computer included."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,7 +1,7 @@
 import re
 import time
 
-from salver_runner.clock import elapsed, stamp
+from salver_runner.clock import elapsed, stamp, today
 
 
 def test_a_stamp_is_exactly_of_the_house_form() -> None:
@@ -15,3 +15,8 @@ def test_a_stamp_is_now() -> None:
 
 def test_durations_are_taken_by_the_boot_clock() -> None:
     assert elapsed() <= time.clock_gettime(time.CLOCK_BOOTTIME) <= elapsed()
+
+
+def test_a_day_is_that_of_the_local_clock() -> None:
+    before, found = time.strftime("%Y-%m-%d"), today()
+    assert before <= found <= time.strftime("%Y-%m-%d")

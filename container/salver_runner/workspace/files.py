@@ -34,7 +34,7 @@ def contents(path: str) -> tuple[bytes, State]:
         # Without waiting: opening a pipe would last until somebody writes into it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            state = _state(path, os.fstat(descriptor))
+            known = state(path, os.fstat(descriptor))
             with open(descriptor, "rb", closefd=False) as file:
                 data = file.read(LARGEST + 1)
         finally:
@@ -46,15 +46,15 @@ def contents(path: str) -> tuple[bytes, State]:
             f"{path} is larger than {LARGEST // 1_000_000} MB. Look at parts of it with the shell:"
             " grep, head, tail, sed -n '100,200p'."
         )
-    return data, state
+    return data, known
 
 
 def text(path: str) -> tuple[str, State]:
     """All of a text file, its line ends as they are; raises `Unusable`."""
-    data, state = contents(path)
+    data, known = contents(path)
     try:
         if b"\0" not in data[:PROBE]:
-            return data.decode(), state
+            return data.decode(), known
     except UnicodeDecodeError:
         pass  # the same as a zero: said below
     raise Unusable(
@@ -66,7 +66,7 @@ def text(path: str) -> tuple[str, State]:
 def standing(path: str) -> State | None:
     """The state of a regular file; None when there is nothing at `path`; raises `Unusable`."""
     try:
-        return _state(path, Path(path).stat())
+        return state(path, Path(path).stat())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as exc:
@@ -97,7 +97,7 @@ def _put(target: Path, data: bytes) -> State:
             if mode is not None:
                 os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-            state = _state(str(target), os.fstat(file.fileno()))
+            written = state(str(target), os.fstat(file.fileno()))
         beside.replace(target)
     except BaseException:
         beside.unlink(missing_ok=True)
@@ -107,7 +107,7 @@ def _put(target: Path, data: bytes) -> State:
         os.fsync(folder)
     finally:
         os.close(folder)
-    return state
+    return written
 
 
 def _mode(target: Path) -> int | None:
@@ -117,7 +117,8 @@ def _mode(target: Path) -> int | None:
         return None
 
 
-def _state(path: str, found: os.stat_result) -> State:
+def state(path: str, found: os.stat_result) -> State:
+    """That of a regular file; raises `Unusable` for anything else."""
     if stat.S_ISDIR(found.st_mode):
         raise Unusable(f"{path} is a folder. `glob` with this `path` and the pattern * lists it.")
     if not stat.S_ISREG(found.st_mode):

@@ -168,7 +168,16 @@ async def door(model: ScriptedModel) -> AsyncGenerator[Door]:
 
 
 @pytest.fixture
-def session(door: Door, tmp_path: Path) -> Session:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that this process works in, as a runner does."""
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def session(door: Door, tmp_path: Path, workspace: Path) -> Session:  # noqa: ARG001 - turns run in it
     launch = Launch(
         session=SESSION,
         generation=1,

@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,36 @@ async def test_a_tool_runs_and_its_result_reaches_the_model(
     assert call["tool_calls"][0]["function"]["arguments"] == '{"command":"echo 4$((1+1))"}'
     assert result["content"] == "42\n"
     assert [row[1] for row in session.outbox.turns(after=0)] == ["claim", "tool", "continuation"]
+
+
+async def test_files_are_written_read_edited_and_searched_in_one_turn(
+    session: Session, model: ScriptedModel, workspace: Path
+) -> None:
+    (workspace / "list").write_text("milk\n", encoding="utf-8")
+    reply = await session.ask(
+        '!call write {"path": "list", "text": "x"}\n'
+        '!call read {"path": "list"}\n'
+        '!call edit {"path": "list", "old": "milk", "new": "bread"}\n'
+        '!call write {"path": "notes/a", "text": "brown bread\\n"}\n'
+        '!call grep {"pattern": "b\\\\w+d"}\n'
+        '!call send_message {"text": "found it"}\n'
+        '!call remember {"text": "Ada buys bread"}\n'
+        "!say done"
+    )
+    assert reply == "done"
+    results = [m["content"] for m in model.requests[-1].messages if m["role"] == "tool"]
+    assert results[:4] == [
+        "list exists, and you have not read it. Read it first. Nothing was changed.",
+        "     1\tmilk",
+        "Changed 1 place in list:\n     1\tbread\n     2\t",
+        "Made notes/a: 1 line.",
+    ]
+    assert sorted(results[4].splitlines()) == ["list:1: bread", "notes/a:1: brown bread"]
+    kinds = [row[1] for row in session.outbox.turns(after=0)]
+    assert kinds == ["claim", *["tool"] * 6, "send", "tool", "continuation"]
+    await session.ask("!say hello")
+    system = model.requests[-1].messages[0]["content"]
+    assert system.endswith(": Ada buys bread\n</own-notes>")
 
 
 async def test_several_calls_of_one_answer_run_one_after_the_other(

@@ -49,6 +49,7 @@ from salver_runner.prompt import instructions, prompt
 from salver_runner.providers.pydantic_ai import trouble
 from salver_runner.tools import Result, ToolSpec
 from salver_runner.turn import Failed, JsonObject, Turn
+from salver_runner.workspace import memory
 
 logger = logging.getLogger(__name__)
 
@@ -97,10 +98,13 @@ class Talk:
         self._model = model
         self._patience = patience
         self._messages = _read(turn.history)
+        self._notes = ""
         self._fresh = True
 
     async def run(self) -> None:
         turn = self._turn
+        # Once: what the agent notes during the turn, it knows from the call.
+        self._notes = await asyncio.to_thread(memory.notes)
         notice, going_on = turn.note, False
         while True:
             last = turn.last_round and turn.rounds > 0
@@ -205,7 +209,7 @@ class Talk:
     ) -> ModelResponse:
         turn = self._turn
         turn.line.quiet(turn.number, self._patience.silence)
-        form = instructions(turn.launch.instructions)
+        form = instructions(turn.launch.instructions, self._notes)
         parameters = ModelRequestParameters(
             function_tools=[_definition(tool) for tool in tools.values()],
             instruction_parts=[InstructionPart(content=form)],
