@@ -24,6 +24,8 @@ LONELY = 1800.0
 """Seconds without work and without a line after which a runner that nobody adopts leaves."""
 GRACE = 1.25
 """A turn that does not end at its time limit by itself is ended at this multiple of it."""
+MOST_TOLD = 2000
+"""Characters of a call's arguments that a retried turn is told."""
 UNREADABLE = 0.05
 """Seconds until the next look at an inbound.db that could not be read."""
 
@@ -263,9 +265,14 @@ def _note(outbox: Outbox, seqs: list[int]) -> str:
     done = [
         f"sent the message {json.loads(trace.body)['text']!r}"
         if trace.kind == "send"
-        else f"called {json.loads(trace.body)['name']} with {json.dumps(json.loads(trace.body)['arguments'])}"
+        else f"called {json.loads(trace.body)['name']} with {_arguments(trace.body)}"
         for trace in outbox.traces(seqs)
     ]
     if not done:
         return ""
     return f"An earlier attempt at this turn was cut off after it had {'; '.join(done)}. Do not repeat that blindly."
+
+
+def _arguments(call: str) -> str:
+    # One of them may be a whole file.
+    return tools.shorten(json.dumps(json.loads(call)["arguments"]), MOST_TOLD)

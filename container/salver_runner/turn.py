@@ -18,6 +18,10 @@ JsonObject = dict[str, Any]
 """One provider message, in the provider's own shape; opaque to everyone else."""
 
 
+LONGEST_SHOWN = 200
+"""Characters of one argument among several, as people see it: it may be a whole file."""
+
+
 class Failed(Exception):
     """The turn cannot go on; the text is for the person: what happened, what to do now."""
 
@@ -124,4 +128,8 @@ def summary(arguments: Mapping[str, object]) -> str:
     """Arguments in one line for people."""
     if len(arguments) == 1:
         return str(next(iter(arguments.values())))
-    return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    return ", ".join(f"{name}={_brief(repr(value))}" for name, value in arguments.items())
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

@@ -149,6 +149,7 @@ async def test_a_tool_that_does_not_exist_is_said_to_the_model(bus: Bus) -> None
     [
         ({"command": "ls -l"}, "ls -l"),
         ({"path": "a", "lines": 3}, "path='a', lines=3"),
+        ({"path": "a", "text": "x" * 999}, f"path='a', text='{'x' * 199}…"),
         ({}, ""),
     ],
 )

@@ -57,7 +57,7 @@ def _search(pattern: re.Pattern[str], path: str, glob: str) -> None:
         try:
             data, _ = files.contents(name)
         except files.Unusable:
-            skipped.append(name)
+            skipped.append(name.removeprefix("./"))
             continue
         if b"\0" in data[: files.PROBE]:
             continue

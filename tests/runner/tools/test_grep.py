@@ -52,9 +52,7 @@ async def test_what_is_no_text_is_left_out(handed: Handed, workspace: Path) -> N
     (workspace / "huge").touch()
     os.truncate(workspace / "huge", LARGEST + 1)
     result = await search(handed, "two")
-    assert result.text == (
-        "latin:1: two \ufffd\n[Not searched, too large or not readable: ./huge.]"
-    )
+    assert result.text == ("latin:1: two \ufffd\n[Not searched, too large or not readable: huge.]")
 
 
 async def test_a_long_line_is_shown_around_what_was_found(handed: Handed, workspace: Path) -> None:
