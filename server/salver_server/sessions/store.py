@@ -322,7 +322,7 @@ def settle(
     """End what is owed for this message; false if nothing was owed."""
     changed = conn.execute(
         "UPDATE handovers SET state = ?, reason = ?, changed_at = ?"
-        " WHERE session = ? AND seq = ? AND state IN ('received', 'held', 'queued', 'running')",
+        f" WHERE session = ? AND seq = ? AND {OPEN}",
         (state, reason, now, session, seq),
     )
     return changed.rowcount == 1
@@ -551,7 +551,7 @@ def close_session(conn: Connection, session: SessionId, now: Stamp) -> bool:
     )
     conn.execute(
         "UPDATE handovers SET state = 'cancelled', reason = 'The session was closed.', changed_at = ?"
-        " WHERE session = ? AND state IN ('received', 'held', 'queued', 'running')",
+        f" WHERE session = ? AND {OPEN}",
         (now, session),
     )
     return changed.rowcount == 1

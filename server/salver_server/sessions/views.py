@@ -9,6 +9,7 @@ from typing import Any, Literal
 from salver_server.clock import Stamp
 from salver_server.ids import DeliveryId, MessageId, SessionId
 from salver_server.messages import DeliveryState, HandoverState
+from salver_server.sessions.store import OPEN
 
 MessageState = Literal[
     "received", "held", "queued", "running", "answered", "delivered", "perhaps delivered", "failed", "stopped",
@@ -193,6 +194,6 @@ def counts(conn: Connection) -> dict[SessionId, Counts]:
     """Sessions that owe something, with how much."""
     rows = conn.execute(
         "SELECT session, sum(state <> 'running'), sum(state = 'running') FROM handovers"
-        " WHERE state IN ('received', 'held', 'queued', 'running') AND wakes GROUP BY session"
+        f" WHERE {OPEN} AND wakes GROUP BY session"
     )
     return {session: Counts(waiting=waiting, running=running) for session, waiting, running in rows}
