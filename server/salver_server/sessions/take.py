@@ -40,7 +40,6 @@ class News:
 
     session: SessionId
     rows: int = 0
-    claims: int = 0
     closed: bool = False
     chats: set[ChatId] = field(default_factory=set[ChatId])
     """Chats that something is to be delivered to."""
@@ -74,7 +73,6 @@ def _apply(conn: Connection, session: store.Session, row: Row, now: Stamp, news:
             store.claim(
                 conn, session.id, _message(conn, session.id, row, now), turn=row.turn, now=now
             )
-            news.claims += 1
         case "release":
             store.release(conn, session.id, _message(conn, session.id, row, now), now)
         case "ack":

@@ -15,7 +15,7 @@ from tests.server.sessions.conftest import Scribe, Talk
 async def test_a_claimed_message_runs_and_its_attempt_counts(talk: Talk) -> None:
     news = await talk.take(talk.scribe.claim(1))
     assert (await talk.states(), await talk.attempts()) == (["running"], [1])
-    assert (news.claims, news.closed) == (1, False)
+    assert (news.rows, news.closed) == (1, False)
 
 
 async def test_a_released_message_waits_again_and_its_attempt_does_not_count(talk: Talk) -> None:
