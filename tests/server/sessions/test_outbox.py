@@ -294,13 +294,18 @@ class Counted(Reading):
         return not self._reads.empty()
 
 
+async def rests(looking: Looking, reading: Counted) -> None:
+    """The file was read, and read again well after nothing was written any more."""
+    await looking.make()
+    for _ in range(2):
+        looking.outbox.sweep([looking.talk.session])
+        await reading.next()
+        looking.talk.desk.clock.advance(SETTLED)
+
+
 async def test_a_sweep_looks_only_at_what_does_not_rest(talk: Talk, quick_path: Path) -> None:
     async with opened(talk, quick_path, reading := Counted()) as looking:
-        await looking.make()
-        for _ in range(2):
-            looking.outbox.sweep([talk.session])
-            await reading.next()
-            talk.desk.clock.advance(SETTLED)
+        await rests(looking, reading)
         looking.outbox.sweep([talk.session])
         await asyncio.sleep(0.05)
         assert not reading.more
@@ -313,11 +318,7 @@ async def test_a_sweep_looks_only_at_what_does_not_rest(talk: Talk, quick_path: 
 
 async def test_an_end_is_read_even_of_a_file_that_rests(talk: Talk, quick_path: Path) -> None:
     async with opened(talk, quick_path, reading := Counted()) as looking:
-        await looking.make()
-        for _ in range(2):
-            looking.outbox.sweep([talk.session])
-            await reading.next()
-            talk.desk.clock.advance(SETTLED)
+        await rests(looking, reading)
         assert not await looking.outbox.drain(talk.session)
         assert reading.more
     await reading.close()
