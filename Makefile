@@ -6,8 +6,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 SETUP := .venv/requirements.lock .venv/build.lock .venv/salver
 DEV := $(SETUP) .venv/container/pydantic-ai.lock .venv/dev.lock
 
-# What sandboxes and their tests need of a Linux system, as command:package.
-SYSTEM := bwrap:bubblewrap setpriv:util-linux
+# What sandboxes, keychains and their tests need of a Linux system, as command:package.
+SYSTEM := bwrap:bubblewrap setpriv:util-linux gnome-keyring-daemon:gnome-keyring dbus-run-session:dbus
 
 # The rooms of tests, cheap and telling ones first; `make tests/server` runs one.
 ROOMS := $(wildcard $(addprefix tests/,house server runner contract crash journeys))

@@ -2,6 +2,7 @@
 
 Agent: a persona, named by its folder. Chat: one conversation place on one channel. Session: one
 running conversation of one agent. Message: one accepted inbound message. Install: one data folder.
+Secret: a credential, known by a name such as `openai.api-key`; its value is never an id of anything.
 """
 
 import re
@@ -15,9 +16,12 @@ ChatId = NewType("ChatId", str)
 DeliveryId = NewType("DeliveryId", str)
 InstallId = NewType("InstallId", str)
 MessageId = NewType("MessageId", str)
+SecretName = NewType("SecretName", str)
+"""Lower-case letters, digits, dashes and dots, 1 to 80 characters."""
 SessionId = NewType("SessionId", str)
 
 AGENT_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+SECRET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,78}[a-z0-9])?")
 
 
 def mint(prefix: str) -> str:
