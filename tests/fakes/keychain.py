@@ -20,6 +20,7 @@ class FakeKeychain:
         """How many prompts are on the screen."""
         self.most_prompts = 0
         self._why: Why | None = None
+        self._prompting: tuple[str, ...] = ()
         self._answered = threading.Event()
         self._answered.set()
         self._prompted = threading.Event()
@@ -31,8 +32,9 @@ class FakeKeychain:
         """Calls fail so from now on; None lets them through again."""
         self._why = why
 
-    def prompt(self) -> None:
-        """Calls show a prompt and wait for its answer."""
+    def prompt(self, *calls: str) -> None:
+        """These calls, or all, show a prompt and wait for its answer."""
+        self._prompting = calls or ("get", "set", "delete")
         self._prompted.clear()
         self._answered.clear()
 
@@ -64,7 +66,7 @@ class FakeKeychain:
 
     def _enter(self, call: str) -> None:
         self.calls.append(call)
-        if not self._answered.is_set():
+        if call in self._prompting and not self._answered.is_set():
             self.prompts += 1
             self.most_prompts = max(self.prompts, self.most_prompts)
             self._prompted.set()
