@@ -48,6 +48,7 @@ class KeyFile:
                     f"{self.path} may be read by others: put it back to mode 0600 and, since they may have,"
                     " change what it protects",
                 )
+            self._aside.unlink(missing_ok=True)  # no copy of a key outlives the kill that left it
             return Secret(os.read(fd, LONGEST).decode("ascii", "replace"))
         finally:
             os.close(fd)
