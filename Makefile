@@ -6,8 +6,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 SETUP := .venv/requirements.lock .venv/build.lock .venv/salver
 DEV := $(SETUP) .venv/container/pydantic-ai.lock .venv/dev.lock
 
-# What sandboxes, keychains and their tests need of a Linux system, as command:package.
-SYSTEM := bwrap:bubblewrap setpriv:util-linux gnome-keyring-daemon:gnome-keyring dbus-run-session:dbus
+# What sandboxes need of a Linux system, as command:package, and what only tests need beside it: nobody
+# gets a keychain by starting Salver.
+SYSTEM := bwrap:bubblewrap setpriv:util-linux
+TESTED := gnome-keyring-daemon:gnome-keyring dbus-run-session:dbus
 
 # The rooms of tests, cheap and telling ones first; `make tests/server` runs one.
 ROOMS := $(wildcard $(addprefix tests/,house server runner contract crash journeys))
@@ -58,6 +60,7 @@ unused: $(DEV)
 	$(call stage,$@,$(BIN)/deptry server desktop)
 	$(call stage,$@ of the runner,$(BIN)/deptry --config container/pyproject.toml container/salver_runner)
 
+$(ROOMS): SYSTEM += $(TESTED)
 $(ROOMS): system $(DEV)
 	$(call stage,$@,$(BIN)/python -m pytest --quiet $@)
 
