@@ -12,17 +12,38 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """What a message answers, as its sender saw it."""
+
+    sender: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """What came with a message; it lies in in/files/<id of the message>/<name>."""
+
+    name: str
+    type: str
+    """As the server found it by looking inside, such as image/png."""
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One row that the server handed over; `kind` tells words from orders."""
 
     seq: int
     id: str
-    kind: Literal["message", "note", "cancel", "stop"]
+    kind: Literal["message", "note", "cancel", "stop", "clear", "compact"]
     target: int | None
     """The seq that a `cancel` means."""
     sender: str
     sent_at: str
     text: str
+    quoted: Quote | None = None
+    files: tuple[File, ...] = ()
     wakes: bool
     """False for context that opens no turn by itself."""
 
@@ -66,7 +87,7 @@ class Inbox:
                 if first <= after + 1:
                     after = last
             rows = conn.execute(
-                "SELECT seq, id, kind, target, sender, sent_at, text, wakes"
+                "SELECT seq, id, kind, target, sender, sent_at, text, quoted, files, wakes"
                 " FROM messages WHERE seq > ? ORDER BY seq",
                 (after,),
             ).fetchall()
@@ -85,9 +106,11 @@ class Inbox:
                     sender=sender,
                     sent_at=sent_at,
                     text=text,
+                    quoted=Quote(**json.loads(quoted)) if quoted else None,
+                    files=tuple(File(**one) for one in json.loads(files)),
                     wakes=bool(wakes),
                 )
-                for seq, id_, kind, target, sender, sent_at, text, wakes in rows
+                for seq, id_, kind, target, sender, sent_at, text, quoted, files, wakes in rows
             ),
             settled=tuple(settled),
         )

@@ -11,6 +11,8 @@ from typing import NewType
 
 AgentName = NewType("AgentName", str)
 """Folder name of an agent: lower-case letters, digits and dashes, 1 to 40 characters."""
+CallId = NewType("CallId", int)
+"""One call to a model."""
 ChannelName = NewType("ChannelName", str)
 ChatId = NewType("ChatId", str)
 DeliveryId = NewType("DeliveryId", str)

@@ -10,8 +10,8 @@ from typing import Literal
 
 from salver_server.ids import ChannelName, ChatId, DeliveryId, MessageId, SessionId
 
-MessageKind = Literal["message", "note", "cancel", "stop"]
-"""`note` is context that the server writes for the agent; `cancel` and `stop` are orders."""
+MessageKind = Literal["message", "note", "cancel", "stop", "clear", "compact"]
+"""`note` is context that the server writes for the agent; all but it and `message` are orders."""
 
 HandoverState = Literal[
     "received", "held", "queued", "running", "answered", "failed", "stopped", "cancelled", "done"

@@ -104,6 +104,8 @@ def test_the_runner_reads_the_launch_record_that_the_server_writes(tmp_path: Pat
         state="queued",
         sender="you",
         sent_at=Stamp("2026-11-22T10:00:00.000Z"),
+        quoted="",
+        files="[]",
         text="hi",
         tainted=False,
         attempts=1,

@@ -236,10 +236,22 @@ def _transaction(path: Path) -> Generator[sqlite3.Connection]:
 
 def _insert(conn: sqlite3.Connection, rows: list[store.Handover]) -> None:
     conn.executemany(
-        "INSERT OR IGNORE INTO messages (seq, id, kind, target, sender, sent_at, text, tainted, wakes)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO messages (seq, id, kind, target, sender, sent_at, text, quoted, files, tainted, wakes)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (r.seq, r.message, r.kind, r.target, r.sender, r.sent_at, r.text, r.tainted, r.wakes)
+            (
+                r.seq,
+                r.message,
+                r.kind,
+                r.target,
+                r.sender,
+                r.sent_at,
+                r.text,
+                r.quoted,
+                r.files,
+                r.tainted,
+                r.wakes,
+            )
             for r in rows
         ],
     )

@@ -9,7 +9,7 @@ CREATE TABLE log (
     seq     INTEGER PRIMARY KEY,
     turn    INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
-    kind    TEXT    NOT NULL CHECK (kind IN ('claim', 'release', 'ack', 'reply', 'send', 'tool', 'continuation')),
+    kind    TEXT    NOT NULL CHECK (kind IN ('claim', 'release', 'ack', 'reply', 'send', 'tool', 'continuation', 'context')),
     message INTEGER,
     at      TEXT    NOT NULL,
     body    TEXT    NOT NULL

@@ -46,21 +46,40 @@ class Handover:
     sender: str
     sent_at: Stamp
     text: str
+    quoted: str
+    """JSON of `sender` and `text` of what it answers; empty for nothing."""
+    files: str
+    """JSON list of `name`, `type` and `size`."""
     tainted: bool
     attempts: int
 
 
 HANDOVER = (
-    "h.seq, h.message, i.kind, h.target, h.wakes, h.state, i.sender, i.sent_at, i.text, i.tainted, h.attempts"
+    "h.seq, h.message, i.kind, h.target, h.wakes, h.state, i.sender, i.sent_at, i.text, i.quoted, i.files,"
+    " i.tainted, h.attempts"
     " FROM handovers h JOIN intake i ON i.id = h.message"
 )
 
 
 def _handover(row: tuple[Any, ...]) -> Handover:
-    seq, message, kind, target, wakes, state, sender, sent_at, text, tainted, attempts = row
+    (
+        seq,
+        message,
+        kind,
+        target,
+        wakes,
+        state,
+        sender,
+        sent_at,
+        text,
+        quoted,
+        files,
+        tainted,
+        attempts,
+    ) = row
     return Handover(
         seq=seq, message=message, kind=kind, target=target, wakes=bool(wakes), state=state, sender=sender,
-        sent_at=sent_at, text=text, tainted=bool(tainted), attempts=attempts,
+        sent_at=sent_at, text=text, quoted=quoted, files=files, tainted=bool(tainted), attempts=attempts,
     )  # fmt: skip
 
 

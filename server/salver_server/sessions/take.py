@@ -95,7 +95,7 @@ def _apply(conn: Connection, session: store.Session, row: Row, now: Stamp, news:
                 provider=provider,
                 body=json.dumps(messages),
             )
-        case "tool":
+        case "tool" | "context":
             pass  # for the transcript, and for a retried turn
         case _:
             raise Broken(f"row {row.seq} is of an unknown kind")

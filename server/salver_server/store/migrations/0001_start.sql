@@ -62,13 +62,15 @@ CREATE TABLE sandboxes (
 
 CREATE TABLE intake (
     id          TEXT PRIMARY KEY,
-    kind        TEXT NOT NULL CHECK (kind IN ('message', 'note', 'cancel', 'stop')),
+    kind        TEXT NOT NULL CHECK (kind IN ('message', 'note', 'cancel', 'stop', 'clear', 'compact')),
     channel     TEXT NOT NULL,
     key         TEXT NOT NULL,                -- the platform's own, so that nothing is accepted twice
     chat        TEXT REFERENCES chats (id),
     thread      TEXT,
     sender      TEXT NOT NULL,
     text        TEXT NOT NULL,
+    quoted      TEXT NOT NULL DEFAULT '',     -- JSON {sender, text} of what it answers; empty for nothing
+    files       TEXT NOT NULL DEFAULT '[]',   -- JSON list of {name, type, size}, in the order given
     tainted     INTEGER NOT NULL DEFAULT 0 CHECK (tainted IN (0, 1)),
     sent_at     TEXT NOT NULL,
     accepted_at TEXT NOT NULL,

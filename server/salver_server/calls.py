@@ -1,0 +1,52 @@
+"""The shape of a call to a model, for those who let it out and those who pay for it.
+
+Tokens are the vendor's own count, read from its answer; what a sandbox says of itself counts nowhere.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from salver_server.ids import AgentName, CallId, SessionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A call that is about to be made."""
+
+    session: SessionId
+    agent: AgentName
+    turn: int
+    """As the runner says; 0 where it says nothing."""
+    provider: str
+    model: str
+    size: int
+    """Bytes of the request: it holds at most as many tokens."""
+    most_output: int | None
+    """Tokens that it asks for at most; None where it sets no limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """What a call took. `input` includes what was read from and written to the vendor's cache."""
+
+    input: int
+    output: int
+    cache_read: int = 0
+    cache_write: int = 0
+
+    @property
+    def fresh(self) -> int:
+        """Input that the cache had nothing to do with; never below zero, whatever a vendor says."""
+        return max(0, self.input - self.cache_read - self.cache_write)
+
+
+class Meter(Protocol):
+    """Told of each call, before and after."""
+
+    async def begin(self, ask: Ask) -> CallId:
+        """Put the call on record and reserve what it may cost; raises `NeedsUser` when it must not be made."""
+        ...
+
+    async def end(self, call: CallId, *, status: int, tokens: Tokens | None) -> None:
+        """The call is over; `tokens` is None where the answer told none, as one that was cut off."""
+        ...
