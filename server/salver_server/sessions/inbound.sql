@@ -7,7 +7,7 @@ CREATE TABLE messages (
     sender  TEXT    NOT NULL,
     sent_at TEXT    NOT NULL,
     text    TEXT    NOT NULL,
-    quoted  TEXT    NOT NULL DEFAULT '',   -- JSON {sender, text} of what it answers; empty for nothing
+    quoted  TEXT    NOT NULL DEFAULT '',   -- JSON {sender, text} of what it answers, empty for nothing
     files   TEXT    NOT NULL DEFAULT '[]', -- JSON list of {name, type, size}, below in/files/<id>/
     tainted INTEGER NOT NULL CHECK (tainted IN (0, 1)),
     wakes   INTEGER NOT NULL CHECK (wakes IN (0, 1))
