@@ -4,9 +4,21 @@ Tokens are the vendor's own count, read from its answer; what a sandbox says of 
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
+from salver_server.errors import NeedsUser
 from salver_server.ids import AgentName, CallId, SessionId
+
+Wire = Literal["chat", "responses", "google", "anthropic"]
+"""The format that a vendor speaks: OpenAI's two, Google's generateContent, Anthropic's messages."""
+
+
+class OverBudget(NeedsUser):
+    """The call might cost more than is left of a budget."""
+
+
+class PriceUnknown(NeedsUser):
+    """There is a budget in money, and nobody knows what the call would cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +56,7 @@ class Meter(Protocol):
     """Told of each call, before and after."""
 
     async def begin(self, ask: Ask) -> CallId:
-        """Put the call on record and reserve what it may cost; raises `NeedsUser` when it must not be made."""
+        """Put the call on record and reserve what it may cost; raises `OverBudget` or `PriceUnknown`."""
         ...
 
     async def end(self, call: CallId, *, status: int, tokens: Tokens | None) -> None:

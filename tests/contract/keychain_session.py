@@ -5,7 +5,8 @@ import sys
 from typing import Any
 
 from salver_server.ids import InstallId
-from salver_server.secrets import Keychain, KeychainError, Secret, SystemKeychain
+from salver_server.kit.secret import Secret
+from salver_server.secrets import Keychain, KeychainError, SystemKeychain
 
 
 def called(keychain: Keychain, word: str) -> Any:

@@ -3,7 +3,8 @@
 import threading
 from collections.abc import Callable
 
-from salver_server.secrets import KeychainError, Secret
+from salver_server.kit.secret import Secret
+from salver_server.secrets import KeychainError
 from salver_server.secrets.keychain import Why
 
 PATIENCE = 20.0

@@ -1,10 +1,9 @@
 """Credentials at rest: sealed in salver.db by one master key in the system's keychain.
 
-Values leave this room only as `Secret`, and each time is on record.
+Values leave this room only as `Secret` (kit), and each time is on record.
 """
 
 from salver_server.secrets.keychain import Keychain, KeychainError, SystemKeychain
-from salver_server.secrets.secret import Secret
 from salver_server.secrets.standing import KeychainState, Standing, VaultShut
 from salver_server.secrets.store import SecretRow, Use
 from salver_server.secrets.vault import Vault, open_vault
@@ -13,7 +12,6 @@ __all__ = [
     "Keychain",
     "KeychainError",
     "KeychainState",
-    "Secret",
     "SecretRow",
     "Standing",
     "SystemKeychain",

@@ -4,7 +4,7 @@ import importlib
 from typing import Any, Literal, Protocol
 
 from salver_server.ids import InstallId
-from salver_server.secrets.secret import Secret
+from salver_server.kit.secret import Secret
 
 SERVICE = "Salver"
 

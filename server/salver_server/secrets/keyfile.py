@@ -9,8 +9,8 @@ import os
 import stat
 from pathlib import Path
 
+from salver_server.kit.secret import Secret
 from salver_server.secrets.keychain import KeychainError
-from salver_server.secrets.secret import Secret
 
 NAME = "secrets.key"
 LONGEST = 1024

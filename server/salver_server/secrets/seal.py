@@ -14,7 +14,7 @@ from typing import NewType
 
 from salver_server.errors import Broken
 from salver_server.ids import SecretName
-from salver_server.secrets.secret import Secret
+from salver_server.kit.secret import Secret
 
 KeyVersion = NewType("KeyVersion", str)
 

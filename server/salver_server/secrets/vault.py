@@ -16,12 +16,12 @@ from typing import TypeVar
 from salver_server.clock import Clock, Stamp, stamp
 from salver_server.errors import Missing, NeedsUser, Rejected
 from salver_server.ids import SECRET_NAME, InstallId, SecretName, SessionId
+from salver_server.kit.secret import Secret
 from salver_server.secrets import store
 from salver_server.secrets.holder import KeyHolder
 from salver_server.secrets.keychain import Keychain, SystemKeychain
 from salver_server.secrets.keyfile import KeyFile
 from salver_server.secrets.seal import Keys, seal, unseal
-from salver_server.secrets.secret import Secret
 from salver_server.secrets.standing import Standing, VaultShut
 from salver_server.secrets.store import SecretRow, Use
 from salver_server.store import Database

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from salver_server.ids import InstallId, SecretName
-from salver_server.secrets import Secret, Vault, open_vault
+from salver_server.kit.secret import Secret
+from salver_server.secrets import Vault, open_vault
 from salver_server.secrets.keyfile import KeyFile
 from salver_server.store import Database
 from tests.fakes.clock import FakeClock

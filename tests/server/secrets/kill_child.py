@@ -13,7 +13,8 @@ from typing import Any
 
 from salver_server.clock import SystemClock
 from salver_server.ids import InstallId, SecretName
-from salver_server.secrets import Secret, open_vault
+from salver_server.kit.secret import Secret
+from salver_server.secrets import open_vault
 from salver_server.secrets.keychain import KeychainError
 from salver_server.secrets.keyfile import KeyFile
 from salver_server.store import open_database

@@ -5,7 +5,8 @@ from keyring.backends import SecretService
 from keyring.errors import InitError, KeyringError, KeyringLocked, NoKeyringError, PasswordSetError
 
 from salver_server.ids import InstallId
-from salver_server.secrets import KeychainError, Secret, SystemKeychain
+from salver_server.kit.secret import Secret
+from salver_server.secrets import KeychainError, SystemKeychain
 from salver_server.secrets.keychain import Why
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from salver_server.secrets import KeychainError, Secret
+from salver_server.kit.secret import Secret
+from salver_server.secrets import KeychainError
 from salver_server.secrets.keyfile import KeyFile
 
 ITEM = Secret("A" * 44)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from salver_server.ids import InstallId, SecretName
-from salver_server.secrets import Secret, Vault, open_vault
+from salver_server.kit.secret import Secret
+from salver_server.secrets import Vault, open_vault
 from salver_server.secrets.keyfile import KeyFile
 from salver_server.store import open_database
 from tests.fakes.clock import FakeClock

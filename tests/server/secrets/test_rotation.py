@@ -4,7 +4,8 @@ import pytest
 
 from salver_server.errors import Broken
 from salver_server.ids import SecretName
-from salver_server.secrets import Secret, VaultShut
+from salver_server.kit.secret import Secret
+from salver_server.secrets import VaultShut
 from salver_server.secrets.holder import LIMIT
 from tests.server.secrets.conftest import KEY, TOKEN, VALUE, Safe
 

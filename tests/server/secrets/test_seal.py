@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from salver_server.errors import Broken
 from salver_server.ids import SecretName
-from salver_server.secrets import Secret
+from salver_server.kit.secret import Secret
 from salver_server.secrets.seal import (
     Keys,
     KeyVersion,

@@ -8,7 +8,8 @@ from typing import get_args
 import pytest
 
 from salver_server.errors import Conflict, NeedsUser
-from salver_server.secrets import KeychainState, Secret, Standing, VaultShut
+from salver_server.kit.secret import Secret
+from salver_server.secrets import KeychainState, Standing, VaultShut
 from salver_server.secrets.holder import LIMIT
 from salver_server.secrets.keychain import Why
 from tests.fakes.keychain import FakeKeychain

@@ -2,7 +2,8 @@ import pytest
 
 from salver_server.errors import Broken
 from salver_server.ids import SessionId
-from salver_server.secrets import Secret, Use
+from salver_server.kit.secret import Secret
+from salver_server.secrets import Use
 from tests.server.secrets.conftest import KEY, TOKEN, VALUE, Safe
 
 

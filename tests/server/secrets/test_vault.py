@@ -11,7 +11,8 @@ import pytest
 from salver_server.errors import Broken, Missing, NeedsUser, Rejected
 from salver_server.ids import InstallId, SecretName
 from salver_server.kit.logs import Fields
-from salver_server.secrets import Secret, SecretRow, VaultShut, open_vault
+from salver_server.kit.secret import Secret
+from salver_server.secrets import SecretRow, VaultShut, open_vault
 from salver_server.store import open_database
 from tests.fakes.clock import FakeClock
 from tests.fakes.keychain import FakeKeychain

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 import pytest
 
 from salver_server.kit.logs import Fields
-from salver_server.secrets import Secret
+from salver_server.kit.secret import Secret
 
 TEXT = "sk-do-not-show"
 
