@@ -226,6 +226,7 @@ class Loop:
             released=[m.seq for m in turn.claimed if m not in ended],
             reply=reply,
             continuation=(turn.launch.provider, kept) if kept else None,
+            context=turn.context.record() if turn.context else None,
         )
         if self._history is not None:
             self._history += kept

@@ -182,8 +182,9 @@ class Outbox:
         released: list[int],
         reply: Mapping[str, object] | None,
         continuation: tuple[str, Sequence[object]] | None,
+        context: Mapping[str, object] | None = None,
     ) -> None:
-        """End the turn: reply, acknowledgements, releases and continuation, all or nothing."""
+        """End the turn: reply, acknowledgements, releases, continuation and context, all or nothing."""
         failpoint("runner.before-close")
         with self._transaction() as conn:
             if reply is not None:
@@ -210,6 +211,8 @@ class Outbox:
                     None,
                     {"provider": provider, "messages": messages},
                 )
+            if context is not None:
+                _append(conn, turn, attempt, "context", None, context)
         self.done.update(ack.seq for ack in acks)
         failpoint("runner.after-close")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from salver_runner.clock import elapsed
+from salver_runner.context import Context
 from salver_runner.inbox import Message
 from salver_runner.launch import Launch
 from salver_runner.line import Line
@@ -52,6 +53,8 @@ class Turn:
     """The text of the reply so far."""
     kept: list[JsonObject] = field(default_factory=list[JsonObject])
     """Provider messages of this turn so far; always a state that the next turn can go on from."""
+    context: Context | None = None
+    """What its last request was made of, as far as the provider says so."""
     rounds: int = 0
     began: float = field(default_factory=elapsed)
 

@@ -1,5 +1,6 @@
 """Sessions: what runs, what was said, stop one, close one."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -10,7 +11,8 @@ from salver_server.api.shapes import Delivery, Message
 from salver_server.clock import stamp
 from salver_server.errors import Conflict, Missing
 from salver_server.ids import SessionId
-from salver_server.sessions import store, views
+from salver_server.sessions import contexts, store, views
+from salver_server.sessions.contexts import PartName
 from salver_server.sessions.keeper import State
 
 router = APIRouter(prefix="/sessions", tags=["sessions"])
@@ -62,7 +64,7 @@ async def session(rooms: Use, id_: SessionId) -> SessionDetail:
         )
     )
     if row is None:
-        raise Missing(f"There is no session '{id_}'. `salver sessions list` names them.")
+        raise _missing(id_)
     live = rooms.keeper.live(id_)
     return SessionDetail(
         **_session(rooms, row, counts.get(id_)).model_dump(),
@@ -71,6 +73,50 @@ async def session(rooms: Use, id_: SessionId) -> SessionDetail:
         messages=[Message.of(view) for view in messages],
         deliveries=[Delivery.of(view) for view in deliveries],
     )
+
+
+class Part(BaseModel):
+    part: PartName
+    characters: int
+    tokens: int
+    """An estimate."""
+    count: int
+
+
+class Context(BaseModel):
+    """What the last request of a turn was made of."""
+
+    turn: int
+    model: str
+    window: int
+    """Tokens that the model takes; 0 where nobody knows."""
+    used: int
+    """Tokens of the request, as far as they are known."""
+    compacted: bool
+    """Earlier parts of the conversation were summarised in this turn."""
+    parts: list[Part]
+    messages: list[int]
+    """Numbers of the messages that the turn took up."""
+    recorded_at: str
+
+
+@router.get("/{id_}/contexts")
+async def contexts_(
+    rooms: Use,
+    id_: SessionId,
+    turn: Annotated[int | None, Query(ge=1)] = None,
+    most: Annotated[int, Query(ge=1, le=1000)] = 20,
+) -> list[Context]:
+    """What the latest turns went by, or one turn, oldest first."""
+    row, found = await rooms.database.read(
+        lambda conn: (
+            store.session(conn, id_),
+            contexts.latest(conn, id_, turn=turn, most=most),
+        )
+    )
+    if row is None:
+        raise _missing(id_)
+    return [Context.model_validate(asdict(context)) for context in found]
 
 
 @router.post("/{id_}/stop", status_code=202)
@@ -84,7 +130,7 @@ async def close(rooms: Use, id_: SessionId) -> Session:
     """Close a session: what it still owes is cancelled, its sandbox ends, its files stay."""
     row = await rooms.database.read(lambda conn: store.session(conn, id_))
     if row is None:
-        raise Missing(f"There is no session '{id_}'. `salver sessions list` names them.")
+        raise _missing(id_)
     now = stamp(rooms.clock.now())
     if not await rooms.database.write(lambda conn: store.close_session(conn, id_, now)):
         raise Conflict(f"Session '{id_}' is closed already.")
@@ -92,6 +138,10 @@ async def close(rooms: Use, id_: SessionId) -> Session:
     row = await rooms.database.read(lambda conn: store.session(conn, id_))
     assert row is not None
     return _session(rooms, row, None)
+
+
+def _missing(id_: SessionId) -> Missing:
+    return Missing(f"There is no session '{id_}'. `salver sessions list` names them.")
 
 
 def _session(rooms: Rooms, row: store.Session, counts: views.Counts | None) -> Session:

@@ -1,4 +1,6 @@
-"""`salver sessions`: list, show, stop, close."""
+"""`salver sessions`: list, show, context, stop, close."""
+
+from typing import Any
 
 import click
 
@@ -7,6 +9,7 @@ from salver_server.cli.connection import json_option, server
 
 WIDEST = 60
 """Characters of a message shown in a list."""
+BAR, WIDEST_BAR = "█", 30
 
 
 @click.group()
@@ -59,6 +62,45 @@ def show_(id_: str, as_json: bool) -> None:
         click.echo(
             f"{delivery['created_at']}  {delivery['kind'] + ' ' + delivery['state']:<18} {_short(delivery['text'])}"
         )
+
+
+@sessions.command()
+@click.argument("id_", metavar="ID")
+@click.option("--turn", type=click.IntRange(min=1), help="This turn instead of the latest.")
+@json_option
+def context(id_: str, turn: int | None, as_json: bool) -> None:
+    """Show what a turn went by: instructions, memory, history, messages, and how much room they took."""
+    with server() as house:
+        about = {} if turn is None else {"turn": turn}
+        found = house.ask("GET", f"/sessions/{id_}/contexts", most=1, **about)
+    if as_json:
+        show.as_json(found)
+    elif found:
+        _show_context(found[0])
+    else:
+        click.echo("Nothing is on record: only turns with a model have a context.")
+
+
+def _show_context(found: dict[str, Any]) -> None:
+    window, used = found["window"], found["used"]
+    share = f" of {window:,} ({used * 100 // window} %)" if window else ""
+    click.echo(f"Turn {found['turn']}, {show.plain(found['model'])}: {used:,} tokens{share}")
+    if found["compacted"]:
+        click.echo("In this turn a summary took the place of the conversation's beginning.")
+    largest = max((part["tokens"] for part in found["parts"]), default=0)
+    rows = [
+        {
+            "part": part["part"],
+            "count": part["count"],
+            "characters": f"{part['characters']:,}",
+            "tokens": f"{part['tokens']:,}",
+            "": BAR * -(-part["tokens"] * WIDEST_BAR // max(largest, 1)),
+        }
+        for part in found["parts"]
+    ]
+    show.table(rows, ("part", "count", "characters", "tokens", ""), empty="It had no part.")
+    if found["messages"]:
+        click.echo(f"Messages taken up: {', '.join(map(str, found['messages']))}")
 
 
 @sessions.command()

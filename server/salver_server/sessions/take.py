@@ -15,7 +15,7 @@ from salver_server.errors import Broken
 from salver_server.ids import ChatId, SessionId
 from salver_server.kit.failpoint import failpoint
 from salver_server.messages import LONGEST_TEXT, HandoverState
-from salver_server.sessions import store
+from salver_server.sessions import contexts, store
 from salver_server.sessions.reading import Row
 
 OUTCOMES: dict[str, HandoverState] = {
@@ -95,7 +95,12 @@ def _apply(conn: Connection, session: store.Session, row: Row, now: Stamp, news:
                 provider=provider,
                 body=json.dumps(messages),
             )
-        case "tool" | "context":
+        case "context":
+            context = contexts.read(row.body, turn=row.turn, now=now)
+            for seq in context.messages:
+                _handed(conn, session.id, seq, now)
+            contexts.keep(conn, session.id, context, epoch=session.epoch, seq=row.seq)
+        case "tool":
             pass  # for the transcript, and for a retried turn
         case _:
             raise Broken(f"row {row.seq} is of an unknown kind")
