@@ -3,9 +3,13 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 PROTOCOL = 1
 """Version of the bus and the line; server and runner must agree."""
+
+Wire = Literal["chat", "responses", "google", "anthropic"]
+"""The format that a vendor speaks."""
 
 
 class Mismatch(Exception):
@@ -21,6 +25,20 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A model that may take the turn, and how it is reached."""
+
+    provider: str
+    """The vendor account, as the gateway knows it."""
+    wire: Wire
+    model: str
+    window: int
+    """Tokens of context that it has; 0 where nobody knows."""
+    sees: bool
+    """Whether it takes images."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     session: str
     generation: int
@@ -29,7 +47,8 @@ class Launch:
     """Seq up to which the server has read outbound.db."""
     agent: str
     provider: str
-    model: str
+    models: tuple[Choice, ...]
+    """In the order in which they are asked; none where the provider needs none."""
     instructions: str
     token: str
     """What the gateway knows this session by; no credential of a person's."""
@@ -54,10 +73,20 @@ def read_launch(path: Path) -> Launch:
         read=record["read"],
         agent=record["agent"],
         provider=record["provider"],
-        model=record["model"],
+        models=tuple(_choice(choice) for choice in record["models"]),
         instructions=record["instructions"],
         token=record["token"],
         limits=Limits(rounds=record["limits"]["rounds"], seconds=record["limits"]["seconds"]),
         attempts={int(seq): count for seq, count in record["attempts"].items()},
         failpoint=record["failpoint"],
+    )
+
+
+def _choice(record: dict[str, Any]) -> Choice:
+    return Choice(
+        provider=record["provider"],
+        wire=record["wire"],
+        model=record["model"],
+        window=record["window"],
+        sees=record["sees"],
     )

@@ -95,6 +95,15 @@ class Turn:
         self.said.append(delta)
         self.line.text(self.number, delta)
 
+    def gap(self) -> str:
+        """What sets the next piece of writing apart from the reply so far: a blank line, if any."""
+        tail = "".join(self.said)[-2:]
+        return "\n\n"[len(tail) - len(tail.rstrip("\n")) :] if tail else ""
+
+    def aside(self, text: str) -> None:
+        """Say something of Salver's own in the reply, a paragraph that no model has said."""
+        self.say(f"{self.gap()}*{text}*")
+
     def unsay(self, pieces: int) -> None:
         """Take back what was said after so many pieces of `said`: the request is repeated."""
         del self.said[pieces:]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from salver_runner.launch import Launch, Limits
+from salver_runner.launch import Choice, Launch, Limits
 from salver_runner.outbox import Outbox
 from salver_server.clock import SystemClock
 from salver_server.gateway import open_gateway, token_hash
@@ -99,7 +99,7 @@ async def warm_turns(folder: Path, door: Path) -> None:
         read=0,
         agent="house",
         provider="pydantic-ai",
-        model=MODEL,
+        models=(Choice(provider="openai/v1", wire="chat", model=MODEL, window=0, sees=True),),
         instructions="You are the house agent.",
         token=TOKEN,
         limits=Limits(rounds=20, seconds=60),

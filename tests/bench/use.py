@@ -26,7 +26,7 @@ RECORD = {
     "read": 0,
     "agent": "salver",
     "provider": "demo",
-    "model": "",
+    "models": [],
     "instructions": "",
     "token": "",
     "limits": {"rounds": 50, "seconds": 900},

@@ -155,7 +155,7 @@ class Bus:
             read=read,
             agent="house",
             provider=provider,
-            model="",
+            models=(),
             instructions="Be kind.",
             token="token",
             limits=Limits(rounds=rounds, seconds=seconds),

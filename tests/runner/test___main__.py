@@ -40,7 +40,7 @@ def launch(bus: Bus, **changes: object) -> None:
         "read": 0,
         "agent": "house",
         "provider": "demo",
-        "model": "",
+        "models": [],
         "instructions": "",
         "token": "token",
         "limits": {"rounds": 50, "seconds": 900},

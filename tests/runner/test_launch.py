@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from salver_runner.launch import PROTOCOL, Launch, Limits, Mismatch, read_launch
+from salver_runner.launch import PROTOCOL, Choice, Launch, Limits, Mismatch, read_launch
 
 RECORD: dict[str, Any] = {
     "protocol": PROTOCOL,
@@ -14,7 +14,9 @@ RECORD: dict[str, Any] = {
     "read": 12,
     "agent": "house",
     "provider": "demo",
-    "model": "",
+    "models": [
+        {"provider": "home", "wire": "chat", "model": "m", "window": 9, "sees": True, "later": 1}
+    ],
     "instructions": "Be kind.",
     "token": "token",
     "limits": {"rounds": 50, "seconds": 900.0},
@@ -37,7 +39,7 @@ def test_a_launch_record_is_read_as_it_was_written(tmp_path: Path) -> None:
         read=12,
         agent="house",
         provider="demo",
-        model="",
+        models=(Choice(provider="home", wire="chat", model="m", window=9, sees=True),),
         instructions="Be kind.",
         token="token",
         limits=Limits(rounds=50, seconds=900),

@@ -31,7 +31,7 @@ def record(
         "read": session.read_seq,
         "agent": definition.name,
         "provider": definition.provider,
-        "model": definition.model,
+        "models": _models(definition),
         "instructions": definition.instructions,
         "token": token,
         "limits": {"rounds": definition.limits.rounds, "seconds": definition.limits.seconds},
@@ -39,6 +39,13 @@ def record(
         "failpoint": failpoint,
         "version": version,
     }
+
+
+def _models(definition: Definition) -> list[dict[str, object]]:
+    if definition.provider != "pydantic-ai":
+        return []
+    choice = {"provider": "openai/v1", "wire": "chat", "model": definition.model}
+    return [{**choice, "window": 0, "sees": True}]
 
 
 def write(path: Path, fields: dict[str, object], identity: Identity) -> None:

@@ -11,10 +11,11 @@ from pydantic import SecretStr
 
 from salver_runner import tools
 from salver_runner.inbox import Message
-from salver_runner.launch import Launch, Limits
+from salver_runner.launch import Choice, Launch, Limits
 from salver_runner.line import Line
 from salver_runner.outbox import Outbox
-from salver_runner.providers.pydantic_ai import Patience, PydanticAI
+from salver_runner.providers.pydantic_ai import PydanticAI
+from salver_runner.providers.pydantic_ai.asking import Patience
 from salver_runner.tools import Handed, Result, ToolSpec
 from salver_runner.turn import JsonObject, Turn
 from salver_server.clock import SystemClock
@@ -70,7 +71,7 @@ class Session:
     history: list[JsonObject] = field(default_factory=list[JsonObject])
     waiting: list[Message] = field(default_factory=list[Message])
     tools: Mapping[str, ToolSpec] = field(default_factory=tools.discover)
-    patience: Patience = IMPATIENT
+    provider: PydanticAI = field(default_factory=lambda: patient(IMPATIENT))
     seq: int = 0
     turns: list[Turn] = field(default_factory=list[Turn])
 
@@ -117,7 +118,7 @@ class Session:
     async def run(self, turn: Turn) -> str:
         """The reply; what the provider raises comes through, after the turn has been closed."""
         try:
-            await PydanticAI(self.patience).turn(turn)
+            await self.provider.turn(turn)
         finally:
             self.history = self.history + turn.kept
             self.waiting = [message for message in self.waiting if message not in turn.seen]
@@ -137,6 +138,11 @@ class Session:
 
     def limit(self, rounds: int) -> None:
         self.launch = replace(self.launch, limits=Limits(rounds=rounds, seconds=60))
+
+
+def patient(patience: Patience) -> PydanticAI:
+    """The provider as it waits for others, its pauses never shortened."""
+    return PydanticAI(patience, spread=lambda: 1.0)
 
 
 def tool(name: str, run: Callable[[Mapping[str, object]], Result]) -> dict[str, ToolSpec]:
@@ -185,7 +191,7 @@ def session(door: Door, tmp_path: Path, workspace: Path) -> Session:  # noqa: AR
         read=0,
         agent="house",
         provider="pydantic-ai",
-        model=MODEL,
+        models=(Choice(provider="openai/v1", wire="chat", model=MODEL, window=0, sees=True),),
         instructions="You are the house agent.",
         token=TOKEN,
         limits=Limits(rounds=20, seconds=60),

@@ -38,7 +38,15 @@ async def test_a_runner_is_told_all_that_it_has_to_know(talk: Talk) -> None:
         "read": 1,
         "agent": "Ada",
         "provider": "pydantic-ai",
-        "model": "gpt-9",
+        "models": [
+            {
+                "provider": "openai/v1",
+                "wire": "chat",
+                "model": "gpt-9",
+                "window": 0,
+                "sees": True,
+            }
+        ],
         "instructions": "Count.",
         "token": "token",
         "limits": {"rounds": 7, "seconds": 12.5},
