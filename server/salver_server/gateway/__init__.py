@@ -1,4 +1,4 @@
-"""The sandbox's only way out: model calls, over one unix socket for each live session.
+"""The sandbox's only way out: model calls and the web, over one unix socket for each live session.
 
 A call goes through when it bears the session's token and is one of the few that providers need. The
 owner's key is swapped in on the way out and never travels back. A session that makes no call costs
@@ -12,14 +12,24 @@ import hmac
 import logging
 import os
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from salver_server.clock import Clock
 from salver_server.gateway.upstream import Target, Upstream, target
+from salver_server.gateway.web import (
+    MOST_WAYS,
+    ReachOf,
+    Web,
+    nowhere,
+    open_web,
+    proxy_token,
+    way_of,
+)
+from salver_server.gateway.web.levels import Way
 from salver_server.gateway.wire import LONGEST_BODY, Head, Refused, Wire
 from salver_server.ids import SessionId
 from salver_server.kit.pace import Pace
@@ -39,7 +49,8 @@ Compared letter by letter with what was sent: nothing is decoded, resolved or jo
 spelling of a path stands for another one.
 """
 MOST_CALLS = 4
-"""Calls of one session at a time; each may hold a request body in memory."""
+"""Model calls of one session at a time; each may hold a request body in memory."""
+MOST_CONNECTIONS = MOST_CALLS + MOST_WAYS
 REFUSALS_A_SECOND = 20
 """Each is said in the log; who asks on and on for what it may not have is answered more slowly."""
 ASKING = 60.0
@@ -81,11 +92,18 @@ def token_hash(token: str) -> bytes:
 
 @asynccontextmanager
 async def open_gateway(
-    clock: Clock, *, owner: tuple[int, int] | None = None, meter: Meter = log_call
+    clock: Clock,
+    *,
+    reach: ReachOf = nowhere,
+    owner: tuple[int, int] | None = None,
+    meter: Meter = log_call,
 ) -> AsyncGenerator["Gateway"]:
-    """The gateway of this install; `owner` is the uid and gid of sandboxes, where it is not ours."""
-    async with asyncio.TaskGroup() as tasks:
-        gateway = Gateway(tasks, clock, owner=owner, meter=meter)
+    """The gateway of this install; `owner` is the uid and gid of sandboxes, where it is not ours.
+
+    `reach` tells what of the web a session may reach at this moment.
+    """
+    async with open_web(clock, reach) as web, asyncio.TaskGroup() as tasks:
+        gateway = Gateway(tasks, clock, owner=owner, meter=meter, web=web)
         try:
             yield gateway
         finally:
@@ -103,6 +121,16 @@ class Door:
     server: asyncio.Server | None = None
     calls: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     refusals: Pace = field(default_factory=lambda: Pace(REFUSALS_A_SECOND))
+    model_calls: int = 0
+
+    @contextmanager
+    def model_call(self) -> Generator[Refused | None]:
+        """One of those that a session may make at a time, or why it is one too many."""
+        self.model_calls += 1
+        try:
+            yield _too_many() if self.model_calls > MOST_CALLS else None
+        finally:
+            self.model_calls -= 1
 
 
 class Gateway:
@@ -113,8 +141,10 @@ class Gateway:
         *,
         owner: tuple[int, int] | None,
         meter: Meter,
+        web: Web,
     ) -> None:
         self._tasks = tasks
+        self._web = web
         self._clock = clock
         self._owner = owner
         self._meter = meter
@@ -139,7 +169,7 @@ class Gateway:
             enter,
             sock=listening(path, owner=self._owner),
             # So many are accepted in one go, before anyone else has their turn.
-            backlog=MOST_CALLS,
+            backlog=MOST_CONNECTIONS,
         )
         self._doors[session] = door
 
@@ -166,7 +196,7 @@ class Gateway:
     def _enter(
         self, door: Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        if len(door.calls) >= MOST_CALLS:
+        if len(door.calls) >= MOST_CONNECTIONS:
             writer.write(BUSY)
             writer.close()
             return
@@ -177,14 +207,16 @@ class Gateway:
     async def _serve(self, door: Door, wire: Wire) -> None:
         """One connection, one call."""
         began = self._clock.elapsed()
+        way: Way | None = None
         try:
             try:
-                head, body = await _admitted(wire, door)
+                async with asyncio.timeout(ASKING):
+                    head = await wire.head()
+                way = way_of(head)
+                whole = await self._answer(door, wire, head, way)
             except Refused as refusal:
                 await door.refusals.keep()
                 whole = await wire.refuse(refusal)
-            else:
-                whole = await _unless_gone(wire, self._pass_on(door, wire, head, body))
             if whole:
                 await wire.finish()
         except* (OSError, TimeoutError):
@@ -194,7 +226,7 @@ class Gateway:
             logger.exception("a model call broke", extra={"session": door.session})
         finally:
             wire.cut()
-            if wire.heard:
+            if wire.heard and way is None:
                 self._meter(
                     Call(
                         session=door.session,
@@ -203,6 +235,23 @@ class Gateway:
                         seconds=self._clock.elapsed() - began,
                     )
                 )
+
+    async def _answer(self, door: Door, wire: Wire, head: Head, way: Way | None) -> bool:
+        """True for a whole answer; raises `Refused` only before any of it."""
+        match way:
+            case None:
+                with door.model_call() as objection:
+                    body = await _admitted(wire, head, objection or _objection(head, door))
+                    return await _unless_gone(wire, self._pass_on(door, wire, head, body))
+            case "tunnel":
+                await _admitted(wire, head, _stranger(proxy_token(head) or head.token, door))
+                return await self._web.tunnel(wire, head, door.session, door.refusals)
+            case "fetch":
+                await _admitted(wire, head, _stranger(head.token, door))
+                fetching = self._web.fetch(wire, head, door.session, door.refusals)
+                return await _unless_gone(wire, fetching)
+            case _:
+                assert_never(way)
 
     async def _pass_on(self, door: Door, wire: Wire, head: Head, body: bytes) -> bool:
         async with self._loading:
@@ -221,35 +270,41 @@ def _load_relay() -> "Relay":
     return Relay()
 
 
-async def _admitted(wire: Wire, door: Door) -> tuple[Head, bytes]:
-    """A call that may go out; raises `Refused`, always after the whole request has been read.
+async def _admitted(wire: Wire, head: Head, objection: Refused | None) -> bytes:
+    """The body of a call that may go out; raises `Refused`, always after the whole request has been read.
 
     An answer to a client that is still sending may never be read by it.
     """
     async with asyncio.timeout(ASKING):
-        head = await wire.head()
-        objection = _objection(head, door)
-        body = await wire.body(LONGEST_BODY if objection is None else 0)
+        body = await wire.body(LONGEST_BODY if objection is None and head.method == "POST" else 0)
     if objection is not None:
         raise objection
     if body is None:
         raise Refused(413, "request_too_large", "The request is larger than the gateway takes.")
-    return head, body
+    return body
 
 
 def _objection(head: Head, door: Door) -> Refused | None:
-    """Why this call may not go out, if it may not."""
-    if not hmac.compare_digest(token_hash(head.token), door.token_hash):
-        return Refused(
-            401,
-            "session_unknown",
-            "The gateway does not know this session's token. Restart Salver.",
-        )
+    """Why this model call may not go out, if it may not."""
+    if stranger := _stranger(head.token, door):
+        return stranger
     if head.path not in ALLOWED:
         return Refused(404, "not_allowed", "The gateway lets no call through to this path.")
     if head.method != ALLOWED[head.path][0]:
         return Refused(405, "not_allowed", "The gateway lets no call of this method through.")
     return None
+
+
+def _too_many() -> Refused:
+    return Refused(503, "not_allowed", f"At most {MOST_CALLS} calls go out at a time. Try again.")
+
+
+def _stranger(token: str, door: Door) -> Refused | None:
+    if hmac.compare_digest(token_hash(token), door.token_hash):
+        return None
+    return Refused(
+        401, "session_unknown", "The gateway does not know this session's token. Restart Salver."
+    )
 
 
 async def _unless_gone(wire: Wire, passing_on: Coroutine[Any, Any, bool]) -> bool:
@@ -273,7 +328,7 @@ def listening(path: Path, *, owner: tuple[int, int] | None) -> socket.socket:
         aside.chmod(0o600)
         if owner is not None:
             os.chown(aside, *owner)
-        door.listen(MOST_CALLS * 4)
+        door.listen(MOST_CONNECTIONS)
         aside.rename(path)
     except BaseException:
         door.close()

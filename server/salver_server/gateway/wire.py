@@ -48,8 +48,8 @@ class Head:
 
 class Wire:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+        self.reader = reader
+        self.writer = writer
         self._conn = h11.Connection(h11.SERVER, max_incomplete_event_size=LONGEST_HEAD)
         self._bodiless = False
         self.heard = False
@@ -94,7 +94,7 @@ class Wire:
     async def _event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         try:
             while (event := self._conn.next_event()) is h11.NEED_DATA:
-                data = await self._reader.read(65536)
+                data = await self.reader.read(65536)
                 if not data:
                     raise ConnectionAbortedError
                 self.heard = True
@@ -106,12 +106,18 @@ class Wire:
     async def hung_up(self) -> None:
         """Return when the sandbox has hung up; more than the one request counts as that too."""
         try:
-            await self._reader.read(1)
+            await self.reader.read(1)
         except OSError:
             return
 
-    async def refuse(self, refusal: Refused) -> Literal[True]:
-        """Answer with an error, whole."""
+    def hand_over(self) -> bytes:
+        """Agree to a CONNECT: from now on the streams are the caller's; what already came is returned."""
+        self.status = 200
+        self.writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        return self._conn.trailing_data[0]
+
+    async def refuse(self, refusal: Refused, *, reason: str = "") -> Literal[True]:
+        """Answer with an error, whole; the reason is said in the status line."""
         error = {
             "message": str(refusal),
             "type": "invalid_request_error" if refusal.status < 500 else "api_error",
@@ -119,14 +125,24 @@ class Wire:
             "code": refusal.code,
         }
         body = json.dumps({"error": error}).encode()
-        headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
-        self.begin(refusal.status, headers)
+        headers = [
+            ("content-type", "application/json"),
+            ("content-length", str(len(body))),
+            ("x-salver-code", refusal.code),
+        ]
+        self.begin(refusal.status, headers, reason=reason)
         await self.send(b"" if self._bodiless else body)
         return True
 
-    def begin(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
+    def begin(self, status: int, headers: Iterable[tuple[str, str]], *, reason: str = "") -> None:
         self.status = status
-        self._write(h11.Response(status_code=status, headers=[*headers, ("connection", "close")]))
+        self._write(
+            h11.Response(
+                status_code=status,
+                headers=[*headers, ("connection", "close")],
+                reason=reason.encode("ascii", "replace"),
+            )
+        )
 
     async def send(self, part: bytes) -> None:
         """A piece of the answer's body, at once."""
@@ -134,21 +150,21 @@ class Wire:
         if part:
             self._write(h11.Data(data=part))
         async with asyncio.timeout(WRITING):
-            await self._writer.drain()
+            await self.writer.drain()
 
     async def finish(self) -> None:
         """End the answer as whole and see it off."""
         if self._conn.our_state is h11.SEND_BODY:
             self._write(h11.EndOfMessage())
-        self._writer.close()
+        self.writer.close()
         async with asyncio.timeout(WRITING):
-            await self._writer.wait_closed()
+            await self.writer.wait_closed()
 
     def cut(self) -> None:
         """Close at once; an answer that is not finished is seen to be cut off."""
-        self._writer.transport.abort()
+        self.writer.transport.abort()
 
     def _write(self, event: h11.Response | h11.Data | h11.EndOfMessage) -> None:
         data = self._conn.send(event)
         if data:
-            self._writer.write(data)
+            self.writer.write(data)

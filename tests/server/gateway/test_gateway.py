@@ -87,7 +87,7 @@ async def test_a_token_of_another_session_opens_nothing(house: House, model: Scr
         ("DELETE", "/openai/v1/models", 405),
         ("HEAD", "/openai/v1/models", 405),
         ("OPTIONS", "*", 404),
-        ("CONNECT", "evil.test:443", 404),
+        ("CONNECT", "evil.test:443", 403),
         ("GET", "/", 404),
         ("GET", "/v1/models", 404),
         ("GET", "/openai/v1/files", 404),
@@ -104,8 +104,8 @@ async def test_a_token_of_another_session_opens_nothing(house: House, model: Scr
         ("GET", "/openai/v1/chat/%2e%2e/models", 404),
         ("GET", "/openai/v1%2fmodels", 404),
         ("GET", "/OpenAI/v1/models", 404),
-        ("GET", "http://gateway/openai/v1/models", 404),
-        ("GET", "http://evil.test/openai/v1/models", 404),
+        ("GET", "http://gateway/openai/v1/models", 403),
+        ("GET", "http://evil.test/openai/v1/models", 403),
     ],
 )
 async def test_nothing_but_the_few_calls_goes_through(
