@@ -119,6 +119,7 @@ class Loop:
             outbox=outbox,
             line=self._line,
             gateway=self._gateway,
+            files=self._inbox.path.parent / "files",
             tools=tools.discover(),
             pending=self._waiting,
             seen_files=self._seen_files,

@@ -36,6 +36,8 @@ class Turn:
     line: Line
     gateway: Path
     """The socket through which models are reached; away while the server restarts."""
+    files: Path
+    """Where what came with messages lies, in a folder of each message's id."""
     tools: Mapping[str, ToolSpec]
     pending: Callable[[], list[Message]]
     """What may be taken now, in order."""

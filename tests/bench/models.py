@@ -111,6 +111,7 @@ async def warm_turns(folder: Path, door: Path) -> None:
         outbox=Outbox(folder / "outbound.db", epoch=1, generation=1, read=0),
         line=silent_line(folder / "line"),
         gateway=door,
+        files=folder,
     )
     show("warm turn", [await turn(session, "!say hello") for _ in range(50)][5:], goal=50)
     session.history = []

@@ -23,6 +23,7 @@ class Table:
             outbox=bus.outbox(),
             line=cut_line(bus),
             gateway=bus.root / "line" / "gateway",
+            files=bus.root / "in" / "files",
             tools={"echo": ECHO},
             pending=self.pending,
         )
@@ -155,3 +156,11 @@ async def test_a_tool_that_does_not_exist_is_said_to_the_model(bus: Bus) -> None
 )
 def test_arguments_are_shown_in_one_line(arguments: dict[str, object], line: str) -> None:
     assert summary(arguments) == line
+
+
+async def test_what_salver_says_itself_is_a_paragraph_of_its_own(bus: Bus) -> None:
+    turn = Table(bus).turn
+    turn.aside("first")
+    turn.say(turn.gap() + "one\n")
+    turn.aside("then")
+    assert "".join(turn.said) == "*first*\n\none\n\n*then*"

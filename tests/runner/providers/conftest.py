@@ -22,6 +22,7 @@ from salver_server.clock import SystemClock
 from salver_server.gateway import Call, Gateway, open_gateway, token_hash
 from salver_server.ids import SessionId
 from tests.fakes.model import KEY, MODEL, ScriptedModel
+from tests.runner.providers.hall import Hall, opened
 
 SESSION = SessionId("s-1")
 TOKEN = "session-token"
@@ -68,6 +69,7 @@ class Session:
     outbox: Outbox
     line: Line
     gateway: Path
+    files: Path
     history: list[JsonObject] = field(default_factory=list[JsonObject])
     waiting: list[Message] = field(default_factory=list[Message])
     tools: Mapping[str, ToolSpec] = field(default_factory=tools.discover)
@@ -106,6 +108,7 @@ class Session:
             outbox=self.outbox,
             line=self.line,
             gateway=self.gateway,
+            files=self.files,
             tools=self.tools,
             pending=pending,
             history=self.history,
@@ -184,6 +187,19 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def session(door: Door, tmp_path: Path, workspace: Path) -> Session:  # noqa: ARG001 - turns run in it
+    choice = Choice(provider="openai/v1", wire="chat", model=MODEL, window=0, sees=True)
+    return talking(tmp_path, door.path, choice)
+
+
+@pytest.fixture
+async def hall() -> AsyncGenerator[Hall]:
+    with tempfile.TemporaryDirectory(prefix="line-") as folder:  # sockets want short paths
+        async with opened(Path(folder) / "gateway") as hall:
+            yield hall
+
+
+def talking(folder: Path, gateway: Path, *choices: Choice) -> Session:
+    """A session whose models are these."""
     launch = Launch(
         session=SESSION,
         generation=1,
@@ -191,16 +207,16 @@ def session(door: Door, tmp_path: Path, workspace: Path) -> Session:  # noqa: AR
         read=0,
         agent="house",
         provider="pydantic-ai",
-        models=(Choice(provider="openai/v1", wire="chat", model=MODEL, window=0, sees=True),),
+        models=choices,
         instructions="You are the house agent.",
         token=TOKEN,
         limits=Limits(rounds=20, seconds=60),
         attempts={},
         failpoint="",
     )
-    outbox = Outbox(tmp_path / "outbound.db", epoch=1, generation=1, read=0)
-    line = silent_line(tmp_path / "line")
-    return Session(launch=launch, outbox=outbox, line=line, gateway=door.path)
+    outbox = Outbox(folder / "outbound.db", epoch=1, generation=1, read=0)
+    line = silent_line(folder / "line")
+    return Session(launch=launch, outbox=outbox, line=line, gateway=gateway, files=folder)
 
 
 def silent_line(path: Path) -> Line:

@@ -30,6 +30,7 @@ class Stage:
             outbox=bus.outbox(),
             line=cut_line(bus),
             gateway=bus.root / "line" / "gateway",
+            files=bus.root / "in" / "files",
             tools=tools.discover(),
             pending=lambda: [it for it in self.waiting if it not in self.turn.claimed],
         )

@@ -9,7 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.fakes.model import KEY, ScriptedModel, objection
+from tests.fakes.model import KEY, ScriptedModel
+from tests.fakes.model.chat import objection
 
 CALL: dict[str, Any] = {
     "id": "call_1",

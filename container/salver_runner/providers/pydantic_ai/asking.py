@@ -167,7 +167,9 @@ class Asking:
         self._turn.line.quiet(self._turn.number, self._patience.silence)
         model = await self._model()
         own = for_vendor(messages, self.choice.provider)
-        seen = await asyncio.to_thread(pictures.shown, own, sees=self.choice.sees)
+        seen = await asyncio.to_thread(
+            pictures.shown, own, sees=self.choice.sees, files=self._turn.files
+        )
         try:
             async with model_request_stream(
                 model, seen, model_request_parameters=parameters

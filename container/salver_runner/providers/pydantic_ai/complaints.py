@@ -152,10 +152,12 @@ def trouble(said: Complaint) -> Trouble:
     for phrase, meant in PHRASES:
         if phrase in text:
             return meant
+    by_status = _by_status(said.status)
     for code in said.codes:
-        if code in CODES:
+        # Some say `api_error` of everything; a status that blames the request knows better.
+        if code in CODES and (CODES[code] != "overload" or by_status in ("overload", "unreadable")):
             return CODES[code]
-    return _by_status(said.status)
+    return by_status
 
 
 def _status(exc: ModelAPIError, code: str) -> int | None:

@@ -19,7 +19,6 @@ from pydantic_ai.messages import (
 
 from salver_runner.inbox import Message
 
-FILES = Path("/salver/in/files")
 TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 LARGEST = 5 * 1024 * 1024
 """Bytes; Anthropic takes no larger one."""
@@ -39,9 +38,7 @@ def content(text: str, messages: Iterable[Message]) -> str | list[UserContent]:
     return [text, *pictures] if pictures else text
 
 
-def shown(
-    messages: Sequence[ModelMessage], *, sees: bool, files: Path = FILES
-) -> list[ModelMessage]:
+def shown(messages: Sequence[ModelMessage], *, sees: bool, files: Path) -> list[ModelMessage]:
     """The conversation with the pictures themselves."""
     room = MOST if sees else 0
     found: list[ModelMessage] = []

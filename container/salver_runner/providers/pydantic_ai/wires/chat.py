@@ -13,7 +13,7 @@ def open_model(choice: Choice, door: Door) -> Model:
     client = AsyncOpenAI(
         base_url=door.url(choice), api_key=door.token, http_client=door.http, max_retries=0
     )
-    if choice.provider == "openrouter":
+    if choice.provider == "openrouter" and "/" in choice.model:
         # It hands on the sealed thoughts of the models behind it, which some of them want back.
         from pydantic_ai.models.openrouter import OpenRouterModel
         from pydantic_ai.providers.openrouter import OpenRouterProvider
