@@ -43,10 +43,14 @@ class Database:
 
         Cancelling the caller does not undo the job: it may still be committed.
         """
+        return await asyncio.wrap_future(self.post(job))
+
+    def post(self, job: Callable[[sqlite3.Connection], Result]) -> "Future[Result]":
+        """Hand `job` in and wait for nothing: it runs after those handed in before, before those after."""
         future: Future[Result] = Future()
         future.set_running_or_notify_cancel()  # from here on nobody can take the job back
         self._jobs.put((job, future))
-        return await asyncio.wrap_future(future)
+        return future
 
     async def read(self, job: Callable[[sqlite3.Connection], Result]) -> Result:
         """Run `job` on a read-only connection that sees every committed write."""

@@ -239,3 +239,14 @@ async def test_a_full_disk_is_outlived_as_long_as_there_is_a_reserve(quick_path:
         await notes.write(room.fill)
         with pytest.raises(sqlite3.OperationalError, match="disk is full"):
             await notes.write(note("y" * 100_000))
+
+
+async def test_jobs_that_nobody_waits_for_are_done_in_their_turn(notes: Database) -> None:
+    async with Busy(notes):
+        first, twice = notes.post(note("first")), notes.post(note("first"))
+        second = asyncio.get_running_loop().create_task(notes.write(note("second")))
+        await asyncio.sleep(0)
+        assert not first.done()
+    await second
+    assert await notes.read(texts) == ["first", "second"]
+    assert isinstance(twice.exception(), sqlite3.IntegrityError)
