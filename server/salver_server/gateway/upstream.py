@@ -1,6 +1,5 @@
 """Where a session's model calls go: the owner's exact address and key, checked before first use."""
 
-import ipaddress
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -8,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from salver_server.errors import NeedsUser
+from salver_server.kit.hosts import is_loopback
 
 
 class Upstream(Protocol):
@@ -56,7 +56,7 @@ def target(upstream: Upstream) -> Target:
         raise NeedsUser(wrong.format("it holds a name or password, which belong in OPENAI_API_KEY"))
     if parts.query or parts.fragment:
         raise NeedsUser(wrong.format("nothing may follow its path"))
-    if parts.scheme == "http" and not upstream.plain and not _is_loopback(host):
+    if parts.scheme == "http" and not upstream.plain and not is_loopback(host):
         raise NeedsUser(
             f"Calls to {host} would travel unencrypted. Use https, or accept it with OPENAI_PLAIN_HTTP=1."
         )
@@ -65,10 +65,3 @@ def target(upstream: Upstream) -> Target:
         host=host if port is None else f"{host}:{port}",
         key=SecretStr(key) if key else None,
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

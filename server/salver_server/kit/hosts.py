@@ -1,5 +1,6 @@
 """Names of hosts as they are compared: one spelling each, and never an address in disguise."""
 
+import ipaddress
 import re
 
 import idna
@@ -26,6 +27,14 @@ def host_name(text: str) -> str:
     if len(labels) < 2:
         raise ValueError("it names nothing on the internet, where names have a dot")
     return name
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it can only mean this computer."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def site(text: str) -> str:

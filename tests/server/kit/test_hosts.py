@@ -1,6 +1,6 @@
 import pytest
 
-from salver_server.kit.hosts import covers, host_name, site
+from salver_server.kit.hosts import covers, host_name, is_loopback, site
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,13 @@ def test_what_is_no_site_is_refused(text: str) -> None:
 )
 def test_a_site_means_itself_or_all_below_it(one: str, host: str, covered: bool) -> None:
     assert covers(one, host) is covered
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.0.9", "::1"])
+def test_this_computer_is_known_by_its_names(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["", "localhost.example.org", "10.0.0.1", "127.0.0.1.example.org"])
+def test_other_computers_are_not_this_one(host: str) -> None:
+    assert not is_loopback(host)
