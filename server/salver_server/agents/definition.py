@@ -28,6 +28,20 @@ class Bounds(BaseModel):
     """Wall clock of one turn."""
 
 
+Dollars = Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
+
+
+class Budget(BaseModel):
+    """`budget:` what this agent's calls to models may cost; what is not named has no limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    usd_per_day: Dollars | None = None
+    usd_per_turn: Dollars | None = None
+    usd_per_session: Dollars | None = None
+    tokens_per_day: Annotated[int, Field(gt=0, le=10**12)] | None = None
+
+
 class Definition(BaseModel):
     """The front matter of AGENT.md, and the instructions below it."""
 
@@ -40,6 +54,7 @@ class Definition(BaseModel):
     runtime: str = ""
     """Empty is the house's default."""
     limits: Bounds = Bounds()
+    budget: Budget = Budget()
     workspace: Literal["shared", "per-session"] = "shared"
     mounts: list[object] = []
     web: Literal["none", "listed"] = "listed"

@@ -19,6 +19,10 @@ limits:
   memory_mb: 512
   rounds: 7
   seconds: 12.5
+budget:
+  usd_per_day: 2
+  usd_per_turn: 0.25
+  tokens_per_day: 100000
 ---
 You are Ada.
 
@@ -34,6 +38,8 @@ def test_every_field_is_read() -> None:
     assert found.skills == ["letters"]
     assert (found.limits.memory_mb, found.limits.rounds, found.limits.seconds) == (512, 7, 12.5)
     assert found.limits.processes == 256
+    assert (found.budget.usd_per_day, found.budget.usd_per_turn) == (2, 0.25)
+    assert (found.budget.usd_per_session, found.budget.tokens_per_day) == (None, 100_000)
     assert found.instructions == "You are Ada.\n\n---\nThat line is a rule, not a fence."
 
 
@@ -86,6 +92,13 @@ REFUSED = [
     Case(id="empty-name", matter="name: ''", says="field 'name': .*at least 1 character"),
     Case(id="inner", matter="limits: {rounds: 0}", says=r"field 'limits\.rounds': .*greater than"),
     Case(id="inner-unknown", matter="limits: {time: 1}", says=r"field 'limits\.time': Extra"),
+    Case(
+        id="no-budget", matter="budget: {usd_per_day: 0}", says=r"'budget\.usd_per_day': .*greater"
+    ),
+    Case(
+        id="endless", matter="budget: {usd_per_turn: .nan}", says=r"'budget\.usd_per_turn': Input"
+    ),
+    Case(id="no-such-budget", matter="budget: {usd: 1}", says=r"field 'budget\.usd': Extra"),
     Case(id="instructions", matter="instructions: talk", says="the text below the second '---'"),
     Case(id="mounts", matter="mounts: [/etc]", says="'mounts': it reaches beyond.*Remove it"),
     Case(id="grants", matter="grants: [mail]", says="'grants': it reaches beyond.*Remove it"),
