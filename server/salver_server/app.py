@@ -10,19 +10,21 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from salver_server import channels, providers, runtimes
-from salver_server.agents import AgentBook, Definition
+from salver_server.agents import AgentBook, Budget, Definition
 from salver_server.api import Rooms, make_app
 from salver_server.channels import ChannelSpec
 from salver_server.clock import Clock, SystemClock, stamp
 from salver_server.delivery import Courier
-from salver_server.errors import NeedsUser
+from salver_server.errors import NeedsUser, Rejected
 from salver_server.gateway import Gateway, open_gateway
 from salver_server.ids import AgentName, ChannelName, SessionId
 from salver_server.intake import Intake
 from salver_server.kit import failpoint
 from salver_server.kit.background import background, forever
+from salver_server.kit.hosts import is_loopback
 from salver_server.kit.hub import Hub
 from salver_server.kit.lock import Held, Lock, lock
 from salver_server.kit.reserve import Reserve
@@ -45,6 +47,7 @@ from salver_server.sessions.watchdog import Watchdog
 from salver_server.settings import Places, Settings, container, places
 from salver_server.store import Database, open_database
 from salver_server.store.install import install
+from salver_server.usage import Ledger, Prices
 
 RESERVE = 16 * 2**20
 """Bytes held back so that acceptance and receipts survive a full disk for a while."""
@@ -124,6 +127,8 @@ async def _open_rooms(
     agents = AgentBook(folder=where.agents, database=database, clock=clock)
     await agents.open()
     await asyncio.to_thread(compile_dir, container() / "salver_runner", quiet=2)
+    prices = Prices(where.prices, clock=clock)
+    ledger = await _open_ledger(database, agents, prices, settings, clock=clock)
     site = Site(install=this.id, identity=identity, source=container())
     opened = {
         name: await stack.enter_async_context(spec.open(site))
@@ -249,6 +254,8 @@ async def _open_rooms(
         keeper=keeper,
         courier=courier,
         hub=hub,
+        ledger=ledger,
+        prices=prices,
         close_sessions_of=close_sessions_of,
         probes=house.probes,
         started_at=stamp(clock.now()),
@@ -256,6 +263,28 @@ async def _open_rooms(
         pid=os.getpid(),
         port=port,
     )
+
+
+async def _open_ledger(
+    database: Database, agents: AgentBook, prices: Prices, settings: Settings, *, clock: Clock
+) -> Ledger:
+    async def budget_of(agent: AgentName) -> Budget | None:
+        try:
+            return (await agents.get(agent)).definition.budget
+        except Rejected:  # it was removed meanwhile: its last call goes by the house's budget alone
+            return None
+
+    host = urlsplit(settings.openai_base_url).hostname or ""
+    ledger = Ledger(
+        database=database,
+        clock=clock,
+        prices=prices,
+        house_usd=settings.budget,
+        budget_of=budget_of,
+        local=lambda _provider, _agent: is_loopback(host),
+    )
+    await ledger.open()
+    return ledger
 
 
 class ModelGate:

@@ -32,6 +32,8 @@ class Settings:
     """Listen to the runners' doorbells."""
     watch: bool = True
     """Watch the sessions' folders with watchfiles."""
+    budget: float | None = Field(default=None, gt=0, le=1_000_000_000)
+    """Dollars a day that calls to models may cost, those of all agents together."""
     keep_free: int = Field(default=256 * 1024 * 1024, ge=0)
     """Bytes of disk that stay free: below it no sandbox is started."""
     failpoint: str = ""
@@ -53,6 +55,10 @@ class Places:
     @property
     def database(self) -> Path:
         return self.home / "salver.db"
+
+    @property
+    def prices(self) -> Path:
+        return self.home / "prices.toml"
 
     @property
     def agents(self) -> Path:

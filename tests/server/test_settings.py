@@ -25,6 +25,7 @@ def test_every_setting_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None
         "SALVER_SWEEP": "3",
         "SALVER_DOORBELL": "false",
         "SALVER_WATCH": "0",
+        "SALVER_BUDGET": "2.5",
         "SALVER_KEEP_FREE": "0",
         "SALVER_FAILPOINT": "server:intake",
         "OPENAI_API_KEY": "sk-1",
@@ -36,6 +37,7 @@ def test_every_setting_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None
     found = read_settings()
     assert (found.home, found.runtime, found.most_sandboxes) == (Path("/somewhere"), "docker", 3)
     assert (found.idle, found.stall, found.sweep) == (1.5, 2.0, 3.0)
+    assert found.budget == 2.5
     assert (found.doorbell, found.watch, found.keep_free) == (False, False, 0)
     assert found.openai_api_key is not None
     assert found.openai_api_key.get_secret_value() == "sk-1"
@@ -70,6 +72,8 @@ class Case:
         Case(variable="SALVER_STALL", value="nan"),
         Case(variable="SALVER_SWEEP", value="soon"),
         Case(variable="SALVER_WATCH", value="perhaps"),
+        Case(variable="SALVER_BUDGET", value="0"),
+        Case(variable="SALVER_BUDGET", value="inf"),
         Case(variable="SALVER_KEEP_FREE", value="-1"),
         Case(variable="OPENAI_PLAIN_HTTP", value="perhaps"),
     ],
@@ -88,7 +92,7 @@ def test_a_variable_that_can_not_be_used_is_named(
 
 def test_everything_lies_below_the_data_folder_but_the_sockets(tmp_path: Path) -> None:
     found = places(tmp_path)
-    below = (found.database, found.agents, found.sessions, found.homes, found.packs, found.logs, found.run, found.lock)  # fmt: skip
+    below = (found.database, found.prices, found.agents, found.sessions, found.homes, found.packs, found.logs, found.run, found.lock)  # fmt: skip
     assert all(path.is_relative_to(tmp_path) for path in below)
     assert not found.api_socket.is_relative_to(tmp_path)
     assert {found.api_socket.parent, found.lines.parent} == {found.sockets}

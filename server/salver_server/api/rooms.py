@@ -17,6 +17,7 @@ from salver_server.runtimes import Probe
 from salver_server.sessions.keeper import Keeper
 from salver_server.settings import Settings
 from salver_server.store import Database
+from salver_server.usage import Ledger, Prices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,8 @@ class Rooms:
     keeper: Keeper
     courier: Courier
     hub: Hub[SessionId, Event]
+    ledger: Ledger
+    prices: Prices
     close_sessions_of: Callable[[AgentName], Awaitable[None]]
     """Before an agent is removed."""
     probes: Callable[[], Awaitable[dict[str, Probe]]]

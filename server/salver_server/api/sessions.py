@@ -7,13 +7,14 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from salver_server.api.rooms import Rooms, Use
-from salver_server.api.shapes import Delivery, Message
+from salver_server.api.shapes import Delivery, Message, Spent
 from salver_server.clock import stamp
 from salver_server.errors import Conflict, Missing
 from salver_server.ids import SessionId
 from salver_server.sessions import contexts, store, views
 from salver_server.sessions.contexts import PartName
 from salver_server.sessions.keeper import State
+from salver_server.usage import views as usage
 
 router = APIRouter(prefix="/sessions", tags=["sessions"])
 
@@ -38,6 +39,8 @@ class SessionDetail(Session):
     generation: int
     sandbox_mark: str
     """How the runtime knows the sandbox; empty while it sleeps."""
+    spent: Spent
+    """What its calls to models took in all."""
     messages: list[Message]
     deliveries: list[Delivery]
 
@@ -55,12 +58,14 @@ async def sessions(
 
 @router.get("/{id_}")
 async def session(rooms: Use, id_: SessionId) -> SessionDetail:
-    row, counts, messages, deliveries = await rooms.database.read(
+    row, counts, messages, deliveries, spent, turns = await rooms.database.read(
         lambda conn: (
             store.session(conn, id_),
             views.counts(conn),
             views.messages(conn, id_, most=MOST_SHOWN),
             views.latest_deliveries(conn, id_, most=MOST_SHOWN),
+            usage.of_session(conn, id_),
+            usage.of_turns(conn, id_, most=MOST_SHOWN),
         )
     )
     if row is None:
@@ -70,7 +75,8 @@ async def session(rooms: Use, id_: SessionId) -> SessionDetail:
         **_session(rooms, row, counts.get(id_)).model_dump(),
         generation=row.generation,
         sandbox_mark=live.sandbox.mark.handle if live else "",
-        messages=[Message.of(view) for view in messages],
+        spent=Spent.of(spent),
+        messages=[Message.of(view, turns.get(view.turn or 0)) for view in messages],
         deliveries=[Delivery.of(view) for view in deliveries],
     )
 

@@ -1,9 +1,35 @@
 """Shapes that several resources share."""
 
+from dataclasses import asdict
+
 from pydantic import BaseModel
 
 from salver_server.messages import DeliveryState
 from salver_server.sessions.views import DeliveryView, MessageState, MessageView
+from salver_server.usage.views import Sums
+
+
+class Spent(BaseModel):
+    """What calls to models took. Cost is in millionths of a dollar."""
+
+    calls: int
+    running: int
+    """Of the calls: under way; told by turn and by call only."""
+    failed: int
+    untold: int
+    """Cut off, or lost with the server: they count as what they had reserved."""
+    unpriced: int
+    """Calls whose cost is not known: the true sum is larger."""
+    input: int
+    """Tokens, those of the cache included."""
+    output: int
+    cache_read: int
+    cache_write: int
+    cost: int
+
+    @staticmethod
+    def of(sums: Sums) -> "Spent":
+        return Spent(**asdict(sums))
 
 
 class Message(BaseModel):
@@ -15,12 +41,16 @@ class Message(BaseModel):
     state: MessageState
     reason: str
     attempts: int
+    turn: int | None
+    """The turn that took it; messages may share one."""
+    spent: Spent | None
+    """What that turn took so far; null where it was not asked for, or nothing is known."""
     accepted_at: str
     due_at: str
     changed_at: str
 
     @staticmethod
-    def of(view: MessageView) -> "Message":
+    def of(view: MessageView, sums: Sums | None = None) -> "Message":
         return Message(
             id=view.id,
             session=view.session,
@@ -30,6 +60,8 @@ class Message(BaseModel):
             state=view.state,
             reason=view.reason,
             attempts=view.attempts,
+            turn=view.turn,
+            spent=Spent.of(sums) if sums else None,
             accepted_at=view.accepted_at,
             due_at=view.due_at,
             changed_at=view.changed_at,

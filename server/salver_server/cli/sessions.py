@@ -51,6 +51,8 @@ def show_(id_: str, as_json: bool) -> None:
         show.as_json(found)
         return
     click.echo(f"{found['id']}  agent {found['agent']}  sandbox {found['sandbox']}")
+    if (spent := found["spent"])["calls"]:
+        click.echo(f"model calls {spent['calls']}, cost {show.cost(spent)}")
     if found["trouble"]:
         click.echo(f"It waits: {found['trouble']}")
     for message in found["messages"]:

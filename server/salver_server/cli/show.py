@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from salver_server.kit.money import dollars
+
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -17,6 +19,13 @@ def plain(text: str) -> str:
 
 def as_json(value: object) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def cost(spent: Mapping[str, Any]) -> str:
+    """What calls to models cost; never less than it was where that is not known of all."""
+    if spent["unpriced"]:
+        return f"≥ {dollars(spent['cost'])}" if spent["cost"] else "?"
+    return dollars(spent["cost"])
 
 
 def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, empty: str) -> None:
