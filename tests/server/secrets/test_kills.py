@@ -1,10 +1,6 @@
 """Killed at any step of making, moving and rotating a key, everything opens afterwards and there is one key."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from itertools import count
 from pathlib import Path
 
@@ -17,9 +13,9 @@ from salver_server.secrets.keyfile import KeyFile
 from salver_server.store import open_database
 from tests.fakes.clock import FakeClock
 from tests.fakes.keychain import FakeKeychain
+from tests.server.killing import killed
 from tests.server.secrets.conftest import KEY, TOKEN, VALUE
 
-ROOT = Path(__file__).parents[3]
 FEWEST_STEPS = 4
 
 
@@ -33,26 +29,12 @@ async def test_a_kill_at_any_step_leaves_one_key_that_opens_everything(
     for steps in count():
         home = quick_path / f"{steps}"
         shutil.copytree(before, home)
-        killed = kill_at(home, story, steps)
+        was_killed, _ = killed("tests.server.secrets.kill_child", home, story, f"{steps}")
         await verify(home, story)
         shutil.rmtree(home)
-        if not killed:
+        if not was_killed:
             assert steps >= FEWEST_STEPS, "it was hardly killed at all"
             return
-
-
-def kill_at(home: Path, story: str, steps: int) -> bool:
-    """Whether the story was killed before its end."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.server.secrets.kill_child", home, story, f"{steps}"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode != 0
 
 
 async def prepare(home: Path, story: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from salver_server.agents import Budget
 from salver_server.calls import Ask, Tokens
+from salver_server.clock import SystemClock
 from salver_server.ids import AgentName, CallId, SessionId
 from salver_server.store import Database
 from salver_server.usage import Ledger, Prices
@@ -49,6 +50,23 @@ def ask(
         model=model,
         size=size,
         most_output=most_output,
+    )
+
+
+def ledger(home: Path, database: Database) -> Ledger:
+    """The ledger of a data folder, by the system's clock, where every agent has a dollar a day."""
+
+    async def budget_of(_: AgentName) -> Budget:
+        return Budget(usd_per_day=1)
+
+    clock = SystemClock()
+    return Ledger(
+        database=database,
+        clock=clock,
+        prices=Prices(home / "prices.toml", clock=clock),
+        house_usd=None,
+        budget_of=budget_of,
+        local=lambda _provider, _agent: False,
     )
 
 

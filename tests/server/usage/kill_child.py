@@ -9,13 +9,9 @@ import signal
 import sys
 from pathlib import Path
 
-from salver_server.agents import Budget
 from salver_server.calls import Tokens
-from salver_server.clock import SystemClock
-from salver_server.ids import AgentName
 from salver_server.store import open_database
-from salver_server.usage import Ledger, Prices
-from tests.server.usage.conftest import ask
+from tests.server.usage.conftest import ask, ledger
 
 TOOK = Tokens(input=1_000, output=100)
 
@@ -29,24 +25,13 @@ async def main(home: Path, steps: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         left -= 1
 
-    async def budget_of(_: AgentName) -> Budget:
-        return Budget(usd_per_day=1)
-
-    clock = SystemClock()
     async with open_database(home / "salver.db") as database:
         await database.write(lambda conn: conn.set_trace_callback(step))
-        ledger = Ledger(
-            database=database,
-            clock=clock,
-            prices=Prices(home / "prices.toml", clock=clock),
-            house_usd=None,
-            budget_of=budget_of,
-            local=lambda _provider, _agent: False,
-        )
-        await ledger.open()
-        call = await ledger.begin(ask())
+        till = ledger(home, database)
+        await till.open()
+        call = await till.begin(ask())
         os.write(1, b"begun\n")
-        await ledger.end(call, status=200, tokens=TOOK)
+        await till.end(call, status=200, tokens=TOOK)
         os.write(1, b"ended\n")
 
 

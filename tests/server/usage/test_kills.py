@@ -1,25 +1,17 @@
 """Killed at any statement, no call that went out is missing, and none is counted twice."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from salver_server.agents import Budget
-from salver_server.clock import SystemClock
-from salver_server.ids import AgentName
 from salver_server.store import open_database
-from salver_server.usage import Ledger, Prices
 from salver_server.usage.days import Day
 from salver_server.usage.views import Asked, Sums, total
-from tests.server.usage.conftest import PRICED
+from tests.server.killing import killed
+from tests.server.usage.conftest import PRICED, ledger
 
-ROOT = Path(__file__).parents[3]
 FEWEST_STEPS = 10
 RESERVED, TOOK = 120_000, 20_000
 """Millionths of a dollar, of each call of the child."""
@@ -34,7 +26,7 @@ async def test_a_server_that_is_killed_in_mid_call_loses_no_money(
         home.mkdir()
         shutil.copy(migrated, home / "salver.db")
         (home / "prices.toml").write_text(PRICED, encoding="utf-8")
-        killed, said = kill_at(home, steps)
+        was_killed, said = killed("tests.server.usage.kill_child", home, f"{steps}")
         begun, ended = "begun" in said, "ended" in said
         for sums in (await settled(home), await settled(home)):
             assert sums.running == 0
@@ -42,43 +34,16 @@ async def test_a_server_that_is_killed_in_mid_call_loses_no_money(
             assert sums.calls - sums.untold >= ended
             assert sums.cost == sums.untold * RESERVED + (sums.calls - sums.untold) * TOOK
         shutil.rmtree(home)
-        if not killed:
+        if not was_killed:
             assert ended
             assert steps >= FEWEST_STEPS, "it was hardly killed at all"
             return
 
 
-def kill_at(home: Path, steps: int) -> tuple[bool, str]:
-    """Whether the child was killed before its end, and what it had said."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.server.usage.kill_child", home, f"{steps}"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode != 0, done.stdout
-
-
 async def settled(home: Path) -> Sums:
     """All that is on record once the next server has started."""
-
-    async def budget_of(_: AgentName) -> Budget:
-        return Budget()
-
-    clock = SystemClock()
     async with open_database(home / "salver.db") as database:
-        ledger = Ledger(
-            database=database,
-            clock=clock,
-            prices=Prices(home / "prices.toml", clock=clock),
-            house_usd=None,
-            budget_of=budget_of,
-            local=lambda _provider, _agent: False,
-        )
-        await ledger.open()
+        await ledger(home, database).open()
         asked = Asked(since=Day("0000"), until=Day("9999"))
         by_day, by_call = await database.read(
             lambda conn: (total(conn, "day", asked), total(conn, "call", asked))
