@@ -21,6 +21,8 @@ async def test_an_accepted_message_can_be_seen(house: House) -> None:
         "state": "queued",
         "reason": "",
         "attempts": 0,
+        "turn": None,
+        "spent": None,
         "accepted_at": house.clock.stamp(),
         "due_at": house.clock.stamp(),
         "changed_at": house.clock.stamp(),
