@@ -12,9 +12,12 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from salver_server import channels, providers, runtimes
 from salver_server.agents import AgentBook, Budget, Definition
 from salver_server.api import Rooms, make_app
+from salver_server.calls import Wire
 from salver_server.channels import ChannelSpec
 from salver_server.clock import Clock, SystemClock, stamp
 from salver_server.delivery import Courier
@@ -28,6 +31,7 @@ from salver_server.kit.hosts import is_loopback
 from salver_server.kit.hub import Hub
 from salver_server.kit.lock import Held, Lock, lock
 from salver_server.kit.reserve import Reserve
+from salver_server.kit.secret import Secret
 from salver_server.kit.unix_http import Listeners, bind, serve_http
 from salver_server.messages import Changed, Event
 from salver_server.providers import Access, ProviderSpec
@@ -135,9 +139,9 @@ async def _open_rooms(
         for name, spec in runtime_specs.items()
     }
     gateway = await stack.enter_async_context(
-        open_gateway(clock, owner=(identity.uid, identity.gid))
+        open_gateway(clock, owner=(identity.uid, identity.gid), meter=ledger)
     )
-    gate = ModelGate(gateway, Packs(where.packs, locks=container()), settings)
+    gate = ModelGate(gateway, Packs(where.packs, locks=container()), settings, database)
     reading = await stack.enter_async_context(open_reading())
     tasks = await stack.enter_async_context(background())
     hub: Hub[SessionId, Event] = Hub()
@@ -287,12 +291,30 @@ async def _open_ledger(
     return ledger
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FromSettings:
+    """The one upstream that there is: any that speaks chat completions."""
+
+    url: str
+    plain: bool
+    held: SecretStr | None
+    name: str = "openai/v1"
+    title: str = "OpenAI-compatible"
+    wire: Wire = "chat"
+
+    async def key(self) -> Secret | None:
+        return Secret(self.held.get_secret_value()) if self.held else None
+
+
 class ModelGate:
     """What the keeper asks of gateway and providers together: a way out for a session, and its packs."""
 
-    def __init__(self, gateway: Gateway, packs: Packs, settings: Settings) -> None:
+    def __init__(
+        self, gateway: Gateway, packs: Packs, settings: Settings, database: Database
+    ) -> None:
         self._gateway = gateway
         self._packs = packs
+        self._database = database
         self._specs = providers.discover()
         self._access = Access(
             openai_base_url=settings.openai_base_url,
@@ -304,8 +326,17 @@ class ModelGate:
         self, session: SessionId, path: Path, token_hash: bytes, definition: Definition
     ) -> None:
         endpoint = self._spec(definition).endpoint(self._access)
-        if endpoint is not None:
-            await self._gateway.open(session, path, token_hash=token_hash, upstream=endpoint)
+        if endpoint is None:
+            return
+        row = self._database.glance(lambda conn: bus.session(conn, session))
+        assert row is not None
+        await self._gateway.open(
+            session,
+            path,
+            agent=row.agent,
+            token_hash=token_hash,
+            upstreams=[FromSettings(url=endpoint.url, plain=endpoint.plain, held=endpoint.key)],
+        )
 
     async def close(self, session: SessionId) -> None:
         await self._gateway.close(session)

@@ -4,27 +4,24 @@ import asyncio
 import sys
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from salver_server.clock import SystemClock
-from salver_server.gateway import Call, open_gateway, token_hash
-from salver_server.ids import SessionId
-from salver_server.providers import Endpoint
-from tests.fakes.model import KEY
+from salver_server.gateway import open_gateway, token_hash
+from salver_server.ids import AgentName, SessionId
+from tests.fakes.upstream import FakeUpstream
 
 TOKEN = "bench-token"
 
 
 async def main(socket: Path, port: int) -> None:
-    upstream = Endpoint(url=f"http://127.0.0.1:{port}/v1", key=SecretStr(KEY))
-    async with open_gateway(SystemClock(), meter=unmetered) as gateway:
+    async with open_gateway(SystemClock()) as gateway:
         await gateway.open(
-            SessionId("ses-bench"), socket, token_hash=token_hash(TOKEN), upstream=upstream
+            SessionId("ses-bench"),
+            socket,
+            agent=AgentName("bench"),
+            token_hash=token_hash(TOKEN),
+            upstreams=[FakeUpstream(url=f"http://127.0.0.1:{port}/v1")],
         )
         await asyncio.Event().wait()
-
-
-def unmetered(_: Call) -> None: ...
 
 
 if __name__ == "__main__":

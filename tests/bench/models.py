@@ -13,15 +13,13 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from salver_runner.launch import Choice, Launch, Limits
 from salver_runner.outbox import Outbox
 from salver_server.clock import SystemClock
 from salver_server.gateway import open_gateway, token_hash
-from salver_server.ids import SessionId
-from salver_server.providers import Endpoint
+from salver_server.ids import AgentName, SessionId
 from tests.fakes.model import KEY, MODEL, ScriptedModel
+from tests.fakes.upstream import FakeUpstream
 from tests.runner.providers.conftest import TOKEN, Session, silent_line
 
 ROUNDS = 300
@@ -39,11 +37,15 @@ print(f'{took:.3f} {int(pss.split()[1]) / 1024:.0f}')
 async def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        async with ScriptedModel() as model, open_gateway(SystemClock(), meter=_ignore) as gateway:
+        async with ScriptedModel() as model, open_gateway(SystemClock()) as gateway:
             door = folder / "gateway"
-            upstream = Endpoint(url=model.url, key=SecretStr(KEY))
             await gateway.open(
-                SessionId("s"), door, token_hash=token_hash(TOKEN), upstream=upstream
+                SessionId("s"),
+                door,
+                agent=AgentName("house"),
+                token_hash=token_hash(TOKEN),
+                # As the runner calls it.
+                upstreams=[FakeUpstream(url=model.url, name="openai/v1")],
             )
             await first_byte(model, door)
             await warm_turns(folder, door)
@@ -141,10 +143,6 @@ def show(what: str, seconds: list[float], *, goal: int | None = None) -> None:
     middle, late = statistics.median(ordered), ordered[int(len(ordered) * 0.95)]
     against = f"  (goal: {goal})" if goal else ""
     print(f"{what:<24} {middle * 1000:7.2f} ms, p95 {late * 1000:.2f} ms{against}")
-
-
-def _ignore(_: object) -> None:
-    pass
 
 
 if __name__ == "__main__":

@@ -1,25 +1,37 @@
 """The sandbox's only way out: model calls and the web, over one unix socket for each live session.
 
-A call goes through when it bears the session's token and is one of the few that providers need. The
-owner's key is swapped in on the way out and never travels back. A session that makes no call costs
-one listening socket: no task, no timer; the HTTP client is loaded by the first call of all.
+A model call goes through when it bears the session's token, is one of the few that providers need, and holds
+nothing that is not known. The owner's key is swapped in on the way out and never travels back. A session
+that makes no call costs one listening socket: no task, no timer; the HTTP client is loaded by the first
+call of all.
 """
 
 import asyncio
 import contextlib
-import hashlib
-import hmac
 import logging
 import os
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
+from salver_server.calls import Ask, Meter, OverBudget, PriceUnknown
 from salver_server.clock import Clock
-from salver_server.gateway.upstream import Target, Upstream, target
+from salver_server.gateway.admission import (
+    ASKING,
+    Admitted,
+    found,
+    stranger,
+    token_hash,
+    understood,
+    whole_body,
+)
+from salver_server.gateway.counting import Counter
+from salver_server.gateway.exchange import Exchange, Head, Refused
+from salver_server.gateway.meter import LogMeter
+from salver_server.gateway.upstream import Target, Upstream
 from salver_server.gateway.web import (
     MOST_WAYS,
     ReachOf,
@@ -30,64 +42,27 @@ from salver_server.gateway.web import (
     way_of,
 )
 from salver_server.gateway.web.levels import Way
-from salver_server.gateway.wire import LONGEST_BODY, Head, Refused, Wire
-from salver_server.ids import SessionId
+from salver_server.ids import AgentName, SessionId
 from salver_server.kit.pace import Pace
 
 if TYPE_CHECKING:
     from salver_server.gateway.relay import Relay
 
+__all__ = ["Gateway", "LogMeter", "Upstream", "open_gateway", "token_hash"]
+
 logger = logging.getLogger(__name__)
 
-ALLOWED = {
-    "/openai/v1/chat/completions": ("POST", "/chat/completions"),
-    "/openai/v1/models": ("GET", "/models"),
-}
-"""Path in the sandbox to its one method and where it goes below the upstream's base.
-
-Compared letter by letter with what was sent: nothing is decoded, resolved or joined before, so no
-spelling of a path stands for another one.
-"""
 MOST_CALLS = 4
 """Model calls of one session at a time; each may hold a request body in memory."""
 MOST_CONNECTIONS = MOST_CALLS + MOST_WAYS
 REFUSALS_A_SECOND = 20
 """Each is said in the log; who asks on and on for what it may not have is answered more slowly."""
-ASKING = 60.0
-"""Seconds within which a request must have arrived."""
+READING_A_SECOND = 100_000
+"""Microseconds that it may take to understand what one session asks; the rest waits."""
+LARGE = 500_000
+"""Bytes of a request that is understood beside the event loop: it may take a quarter of a second."""
 HUNG_UP = 499
 """Metered as the status of a call whose client left before the answer began."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One finished call, for the meter."""
-
-    session: SessionId
-    status: int
-    bytes: int
-    """Of the answer's body, as the sandbox got it."""
-    seconds: float
-
-
-Meter = Callable[[Call], None]
-
-
-def log_call(call: Call) -> None:
-    logger.info(
-        "model call",
-        extra={
-            "session": call.session,
-            "status": call.status,
-            "bytes": call.bytes,
-            "seconds": round(call.seconds, 3),
-        },
-    )
-
-
-def token_hash(token: str) -> bytes:
-    """What the gateway keeps of a session's token."""
-    return hashlib.sha256(token.encode()).digest()
 
 
 @asynccontextmanager
@@ -96,14 +71,15 @@ async def open_gateway(
     *,
     reach: ReachOf = nowhere,
     owner: tuple[int, int] | None = None,
-    meter: Meter = log_call,
+    meter: Meter | None = None,
 ) -> AsyncGenerator["Gateway"]:
     """The gateway of this install; `owner` is the uid and gid of sandboxes, where it is not ours.
 
-    `reach` tells what of the web a session may reach at this moment.
+    `reach` tells what of the web a session may reach at this moment. Without a meter every model call
+    is said in the log, and none is refused.
     """
     async with open_web(clock, reach) as web, asyncio.TaskGroup() as tasks:
-        gateway = Gateway(tasks, clock, owner=owner, meter=meter, web=web)
+        gateway = Gateway(tasks, clock, owner=owner, meter=meter or LogMeter(), web=web)
         try:
             yield gateway
         finally:
@@ -115,13 +91,21 @@ class Door:
     """One session's socket, and who may call through it."""
 
     session: SessionId
+    agent: AgentName
     path: Path
     token_hash: bytes
-    target: Target
+    targets: Mapping[str, Target]
+    """By the beginning of the path that leads to each."""
     server: asyncio.Server | None = None
-    calls: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
-    refusals: Pace = field(default_factory=lambda: Pace(REFUSALS_A_SECOND))
+    calls: dict[asyncio.Task[None], Exchange] = field(
+        default_factory=dict[asyncio.Task[None], Exchange]
+    )
+    metered: set[Exchange] = field(default_factory=set[Exchange])
+    """Calls that the meter knows of."""
     model_calls: int = 0
+    refusals: Pace = field(default_factory=lambda: Pace(REFUSALS_A_SECOND))
+    understanding: asyncio.Lock = field(default_factory=asyncio.Lock)
+    reading: Pace = field(default_factory=lambda: Pace(READING_A_SECOND))
 
     @contextmanager
     def model_call(self) -> Generator[Refused | None]:
@@ -153,13 +137,25 @@ class Gateway:
         self._loading = asyncio.Lock()
 
     async def open(
-        self, session: SessionId, path: Path, *, token_hash: bytes, upstream: Upstream
+        self,
+        session: SessionId,
+        path: Path,
+        *,
+        agent: AgentName,
+        token_hash: bytes,
+        upstreams: Sequence[Upstream],
     ) -> None:
         """Serve this session at `path`, anew if it was served before.
 
-        Raises `NeedsUser` when the upstream's address or key cannot be used.
+        Asks for no key. Raises `NeedsUser` when an upstream's address cannot be used.
         """
-        door = Door(session=session, path=path, token_hash=token_hash, target=target(upstream))
+        door = Door(
+            session=session,
+            agent=agent,
+            path=path,
+            token_hash=token_hash,
+            targets={f"/{upstream.name}": Target(upstream) for upstream in upstreams},
+        )
         await self.close(session)
 
         def enter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -181,8 +177,11 @@ class Gateway:
         # The door first: who is cut off and comes back must find it closed, not a dying listener.
         door.server.close()
         door.path.unlink(missing_ok=True)
-        for call in door.calls:
-            call.cancel()
+        for call, exchange in door.calls.items():
+            if exchange in door.metered:
+                exchange.cut()  # it ends by itself then, and the meter is told
+            else:
+                call.cancel()
         if door.calls:
             await asyncio.wait(door.calls)
 
@@ -200,68 +199,96 @@ class Gateway:
             writer.write(BUSY)
             writer.close()
             return
-        call = self._tasks.create_task(self._serve(door, Wire(reader, writer)), name="gateway.call")
-        door.calls.add(call)
-        call.add_done_callback(door.calls.discard)
+        exchange = Exchange(reader, writer)
+        call = self._tasks.create_task(self._serve(door, exchange), name="gateway.call")
+        door.calls[call] = exchange
+        call.add_done_callback(door.calls.pop)
 
-    async def _serve(self, door: Door, wire: Wire) -> None:
+    async def _serve(self, door: Door, exchange: Exchange) -> None:
         """One connection, one call."""
-        began = self._clock.elapsed()
-        way: Way | None = None
         try:
             try:
                 async with asyncio.timeout(ASKING):
-                    head = await wire.head()
-                way = way_of(head)
-                whole = await self._answer(door, wire, head, way)
+                    head = await exchange.head()
+                whole = await self._answer(door, exchange, head, way_of(head))
             except Refused as refusal:
+                about = {"session": door.session, "code": refusal.code}
+                logger.info("a call was refused", extra=about)
                 await door.refusals.keep()
-                whole = await wire.refuse(refusal)
+                whole = await exchange.refuse(refusal)
             if whole:
-                await wire.finish()
+                await exchange.finish()
         except* (OSError, TimeoutError):
             logger.debug("a sandbox went away", extra={"session": door.session})
         except* Exception:
             # The rim: one broken call must not end the others.
-            logger.exception("a model call broke", extra={"session": door.session})
+            logger.exception("a call broke", extra={"session": door.session})
         finally:
-            wire.cut()
-            if wire.heard and way is None:
-                self._meter(
-                    Call(
-                        session=door.session,
-                        status=wire.status or HUNG_UP,
-                        bytes=wire.sent,
-                        seconds=self._clock.elapsed() - began,
-                    )
-                )
+            exchange.cut()
 
-    async def _answer(self, door: Door, wire: Wire, head: Head, way: Way | None) -> bool:
+    async def _answer(self, door: Door, exchange: Exchange, head: Head, way: Way | None) -> bool:
         """True for a whole answer; raises `Refused` only before any of it."""
         match way:
             case None:
                 with door.model_call() as objection:
-                    body = await _admitted(wire, head, objection or _objection(head, door))
-                    return await _unless_gone(wire, self._pass_on(door, wire, head, body))
+                    call = await self._admitted(door, exchange, head, objection)
+                    return await self._metered(door, exchange, call)
             case "tunnel":
-                await _admitted(wire, head, _stranger(proxy_token(head) or head.token, door))
-                return await self._web.tunnel(wire, head, door.session, door.refusals)
+                objection = stranger(proxy_token(head) or head.token, door.token_hash)
+                await whole_body(exchange, head, objection)
+                return await self._web.tunnel(exchange, head, door.session, door.refusals)
             case "fetch":
-                await _admitted(wire, head, _stranger(head.token, door))
-                fetching = self._web.fetch(wire, head, door.session, door.refusals)
-                return await _unless_gone(wire, fetching)
+                await whole_body(exchange, head, stranger(head.token, door.token_hash))
+                fetching = self._web.fetch(exchange, head, door.session, door.refusals)
+                return await _unless_gone(exchange, fetching)
             case _:
                 assert_never(way)
 
-    async def _pass_on(self, door: Door, wire: Wire, head: Head, body: bytes) -> bool:
+    async def _admitted(
+        self, door: Door, exchange: Exchange, head: Head, objection: Refused | None
+    ) -> Admitted:
+        """A model call that may go out; raises `Refused` after the whole request has been read."""
+        goes = objection or stranger(head.token, door.token_hash) or found(head, door.targets)
+        body = await whole_body(exchange, head, goes if isinstance(goes, Refused) else None)
+        assert not isinstance(goes, Refused)
+        async with door.understanding:
+            began = self._clock.elapsed()
+            try:
+                if len(body) < LARGE:
+                    return understood(head, *goes, body)
+                return await asyncio.to_thread(understood, head, *goes, body)
+            finally:
+                # It was everybody's time.
+                await door.reading.keep(round((self._clock.elapsed() - began) * 1_000_000))
+
+    async def _metered(self, door: Door, exchange: Exchange, call: Admitted) -> bool:
+        """On record from before it goes out until it is over, however it ends; true for a whole answer."""
+        counter = Counter(call.target.spec)
+        if call.asked is None:
+            return await _unless_gone(exchange, self._pass_on(door, exchange, call, counter))
+        door.metered.add(exchange)
+        try:
+            begun = await self._meter.begin(_ask(door, call))
+            try:
+                return await _unless_gone(exchange, self._pass_on(door, exchange, call, counter))
+            finally:
+                status = exchange.status or HUNG_UP
+                await self._meter.end(begun, status=status, tokens=counter.tokens)
+        except OverBudget as exc:
+            raise Refused(402, "over_budget", str(exc)) from exc
+        except PriceUnknown as exc:
+            raise Refused(402, "price_unknown", str(exc)) from exc
+        finally:
+            door.metered.discard(exchange)
+
+    async def _pass_on(
+        self, door: Door, exchange: Exchange, call: Admitted, counter: Counter
+    ) -> bool:
         async with self._loading:
             if self._relay is None:
                 # Loading the client and the system's certificates takes 0.1 s, off the loop.
                 self._relay = await asyncio.to_thread(_load_relay)
-        tail = ALLOWED[head.path][1]
-        return await self._relay.pass_on(
-            wire, head, body, door.target, tail=tail, session=door.session
-        )
+        return await self._relay.pass_on(exchange, call, counter, session=door.session)
 
 
 def _load_relay() -> "Relay":
@@ -270,48 +297,28 @@ def _load_relay() -> "Relay":
     return Relay()
 
 
-async def _admitted(wire: Wire, head: Head, objection: Refused | None) -> bytes:
-    """The body of a call that may go out; raises `Refused`, always after the whole request has been read.
-
-    An answer to a client that is still sending may never be read by it.
-    """
-    async with asyncio.timeout(ASKING):
-        body = await wire.body(LONGEST_BODY if objection is None and head.method == "POST" else 0)
-    if objection is not None:
-        raise objection
-    if body is None:
-        raise Refused(413, "request_too_large", "The request is larger than the gateway takes.")
-    return body
-
-
-def _objection(head: Head, door: Door) -> Refused | None:
-    """Why this model call may not go out, if it may not."""
-    if stranger := _stranger(head.token, door):
-        return stranger
-    if head.path not in ALLOWED:
-        return Refused(404, "not_allowed", "The gateway lets no call through to this path.")
-    if head.method != ALLOWED[head.path][0]:
-        return Refused(405, "not_allowed", "The gateway lets no call of this method through.")
-    return None
-
-
 def _too_many() -> Refused:
     return Refused(503, "not_allowed", f"At most {MOST_CALLS} calls go out at a time. Try again.")
 
 
-def _stranger(token: str, door: Door) -> Refused | None:
-    if hmac.compare_digest(token_hash(token), door.token_hash):
-        return None
-    return Refused(
-        401, "session_unknown", "The gateway does not know this session's token. Restart Salver."
+def _ask(door: Door, call: Admitted) -> Ask:
+    assert call.asked is not None
+    return Ask(
+        session=door.session,
+        agent=door.agent,
+        turn=call.head.turn,
+        provider=call.target.name,
+        model=call.asked.model,
+        size=len(call.body),
+        most_output=call.asked.most_output,
     )
 
 
-async def _unless_gone(wire: Wire, passing_on: Coroutine[Any, Any, bool]) -> bool:
+async def _unless_gone(exchange: Exchange, passing_on: Coroutine[Any, Any, bool]) -> bool:
     """Pass the call on until it is answered or the sandbox hangs up; true for a whole answer."""
     async with asyncio.TaskGroup() as tasks:
         calling = tasks.create_task(passing_on, name="gateway.pass-on")
-        watching = tasks.create_task(wire.hung_up(), name="gateway.watch")
+        watching = tasks.create_task(exchange.hung_up(), name="gateway.watch")
         watching.add_done_callback(lambda _: calling.cancel())
         await asyncio.wait([calling])
         watching.cancel()

@@ -14,15 +14,19 @@ from collections.abc import Iterator
 
 import httpx2
 
+from salver_server.errors import Missing, SalverError, Transient
+from salver_server.gateway.admission import Admitted
+from salver_server.gateway.counting import Counter
+from salver_server.gateway.exchange import Exchange, Refused
 from salver_server.gateway.scrub import Scrub
 from salver_server.gateway.upstream import Target
-from salver_server.gateway.wire import Head, Refused, Wire
 from salver_server.ids import SessionId
+from salver_server.kit.secret import Secret
 
 logger = logging.getLogger(__name__)
 
 SENT_ON = ("accept", "content-type", "user-agent")
-PASSED_BACK = ("content-type", "retry-after", "retry-after-ms", "x-request-id")
+PASSED_BACK = ("content-type", "retry-after", "retry-after-ms", "x-request-id", "request-id")
 
 TIMEOUTS = httpx2.Timeout(connect=10, write=60, read=330, pool=10)
 """Seconds; reading waits longer than the runner does, which knows better what to do then."""
@@ -43,34 +47,29 @@ class Relay:
         await self._transport.aclose()
 
     async def pass_on(
-        self,
-        wire: Wire,
-        head: Head,
-        body: bytes,
-        target: Target,
-        *,
-        tail: str,
-        session: SessionId,
+        self, exchange: Exchange, call: Admitted, counter: Counter, *, session: SessionId
     ) -> bool:
-        """Answer the call on the wire; false when the upstream broke off in the middle."""
-        scrub = Scrub(target.key.get_secret_value() if target.key else "")
-        about = {"session": session, "host": target.host}
+        """Answer the call; false when the upstream broke off in the middle."""
+        about = {"session": session, "host": call.target.address.host}
         try:
-            request = _request(head, body, target, tail)
-            response = await self._transport.handle_async_request(request)
-        except httpx2.RequestError as exc:
-            refusal = _unreachable(exc, target)
+            response, key = await self._asked(call)
+        except Refused as refusal:
             logger.warning("a model call failed", extra={**about, "cause": str(refusal)})
-            return await wire.refuse(refusal)
+            return await exchange.refuse(refusal)
+        scrub = Scrub(key.reveal() if key else "")
         try:
-            if refusal := _refused(response.status_code, target):
-                await _discard(response)
-                return await wire.refuse(refusal)
-            wire.begin(response.status_code, _passed_back(response, scrub))
+            exchange.begin(response.status_code, _passed_back(response, scrub))
+            counts = response.status_code == 200
+            counter.begin(response.headers.get("content-type", ""))
             async with contextlib.aclosing(response.aiter_bytes()) as parts:
                 async for part in parts:
-                    await wire.send(scrub.feed(part))
-            await wire.send(scrub.rest())
+                    if counts:
+                        # First: whoever hangs up on the last piece has still to pay for it.
+                        counter.feed(part)
+                    await exchange.send(scrub.feed(part))
+            if counts:
+                counter.end()
+            await exchange.send(scrub.rest())
         except httpx2.RequestError as exc:
             cause = type(exc).__name__
             logger.warning("an upstream broke off", extra={**about, "cause": cause})
@@ -79,20 +78,60 @@ class Relay:
             await response.aclose()
         return True
 
+    async def _asked(self, call: Admitted) -> tuple[httpx2.Response, Secret | None]:
+        """The beginning of an answer that may be passed on, and the key that got it; raises `Refused`."""
+        target = call.target
+        key = await _key(target)
+        response = await self._sent(call, key)
+        if response.status_code == 401:
+            # The owner may have set another one meanwhile.
+            target.forget()
+            await _discarded(response)
+            newer = await _key(target)
+            if newer == key:
+                raise _key_refused(target, key)
+            key, response = newer, await self._sent(call, newer)
+        if refusal := _refused(response.status_code, target, key):
+            await _discarded(response)
+            raise refusal
+        return response, key
 
-def _request(head: Head, body: bytes, target: Target, tail: str) -> httpx2.Request:
+    async def _sent(self, call: Admitted, key: Secret | None) -> httpx2.Response:
+        try:
+            return await self._transport.handle_async_request(_request(call, key))
+        except httpx2.RequestError as exc:
+            raise _unreachable(exc, call.target) from exc
+
+
+async def _key(target: Target) -> Secret | None:
+    try:
+        return await target.key()
+    except Missing as exc:
+        raise _key_missing(target) from exc
+    except Transient as exc:
+        raise Refused(503, "key_unavailable", str(exc)) from exc
+    except SalverError as exc:
+        raise Refused(401, "key_unavailable", str(exc)) from exc
+
+
+def _request(call: Admitted, key: Secret | None) -> httpx2.Request:
+    spec = call.target.spec
     headers = {
-        name: value for name, value in head.headers.items() if name in SENT_ON and value.isascii()
+        name: value
+        for name, value in call.head.headers.items()
+        if (name in SENT_ON and value.isascii())
+        or (name in spec.passes and spec.passes[name].fullmatch(value))
     }
     # An encoded answer would arrive in lumps.
     headers["accept-encoding"] = "identity"
-    if target.key is not None:
-        headers["authorization"] = f"Bearer {target.key.get_secret_value()}"
+    if key is not None:
+        scheme = "Bearer " if spec.key_header == "authorization" else ""
+        headers[spec.key_header] = f"{scheme}{key.reveal()}"
     return httpx2.Request(
-        head.method,
-        target.base + tail,
+        call.route.method,
+        call.target.address.base + call.route.tail,
         headers=headers,
-        content=body if head.method == "POST" else None,
+        content=call.body if call.route.method == "POST" else None,
         extensions={"timeout": TIMEOUTS.as_dict()},
     )
 
@@ -104,36 +143,46 @@ def _passed_back(response: httpx2.Response, scrub: Scrub) -> Iterator[tuple[str,
             yield name, value
 
 
-def _refused(status: int, target: Target) -> Refused | None:
+def _key_missing(target: Target) -> Refused:
+    return Refused(
+        401,
+        "key_missing",
+        f"{target.title} wants a key and none is set. Set one with `{target.command}`.",
+    )
+
+
+def _key_refused(target: Target, key: Secret | None) -> Refused:
+    if key is None:
+        return _key_missing(target)
+    return Refused(
+        401,
+        "key_refused",
+        f"{target.title} refused the key. Set a valid one with `{target.command}`.",
+    )
+
+
+def _refused(status: int, target: Target, key: Secret | None) -> Refused | None:
     """Our own words for answers whose bodies may quote the key, or lead elsewhere."""
-    if status == 401 and target.key is None:
-        return Refused(
-            401,
-            "key_refused",
-            f"The model provider at {target.host} wants a key and none is set. Set OPENAI_API_KEY and restart Salver.",
-        )
     if status == 401:
-        return Refused(
-            401,
-            "key_refused",
-            f"The model provider at {target.host} refused the key. Set a valid OPENAI_API_KEY and restart Salver.",
-        )
+        return _key_refused(target, key)
     if status == 403:
         return Refused(
             403,
             "key_refused",
-            f"The model provider at {target.host} refused this call. Check that the key may use the model.",
+            f"{target.title} refused this call. Check there that the key may use the model, or set another"
+            f" one with `{target.command}`.",
         )
     if 300 <= status < 400:
         return Refused(
             502,
             "upstream_redirects",
-            f"The model provider at {target.host} points to another address. Set that one as OPENAI_BASE_URL and restart Salver.",
+            f"{target.title} at {target.address.host} points to another address. Set that one with"
+            f" `{target.command}`.",
         )
     return None
 
 
-async def _discard(response: httpx2.Response) -> None:
+async def _discarded(response: httpx2.Response) -> None:
     """Read a short body to its end, so that the connection can be used again."""
     try:
         async with asyncio.timeout(1):
@@ -144,15 +193,18 @@ async def _discard(response: httpx2.Response) -> None:
                     return
     except (TimeoutError, httpx2.RequestError):
         return
+    finally:
+        await response.aclose()
 
 
 def _unreachable(exc: httpx2.RequestError, target: Target) -> Refused:
+    where = f"{target.title} at {target.address.host}"
     match exc:
         case httpx2.ReadTimeout():
             return Refused(
                 504,
                 "upstream_timeout",
-                f"The model provider at {target.host} took the call and did not answer for {TIMEOUTS.read:.0f} s. Wait a few minutes.",
+                f"{where} took the call and did not answer for {TIMEOUTS.read:.0f} s. Wait a few minutes.",
             )
         case httpx2.ConnectTimeout():
             cause = f"no connection within {TIMEOUTS.connect:.0f} s"
@@ -163,7 +215,8 @@ def _unreachable(exc: httpx2.RequestError, target: Target) -> Refused:
     return Refused(
         502,
         "upstream_unreachable",
-        f"Salver cannot reach the model provider at {target.host}: {cause}. Check the network and OPENAI_BASE_URL.",
+        f"Salver cannot reach {where}: {cause}. Check the network, or set another address with"
+        f" `{target.command}`.",
     )
 
 

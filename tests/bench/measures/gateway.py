@@ -33,7 +33,7 @@ async def gateway(yard: Yard, pace: Pace) -> AsyncIterator[Finding]:
             program(gate.__name__, str(socket), str(port), shows=socket)
         )
 
-        direct, through = Request("/v1", KEY), Request("/openai/v1", gate.TOKEN)
+        direct, through = Request("/v1", KEY), Request("/openai", gate.TOKEN)
         plain: list[float] = []
         behind: list[float] = []
         for _ in range(pace.often(150, 2000)):

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from salver_runner import tools
 from salver_runner.inbox import Message
@@ -19,23 +18,15 @@ from salver_runner.providers.pydantic_ai.asking import Patience
 from salver_runner.tools import Handed, Result, ToolSpec
 from salver_runner.turn import JsonObject, Turn
 from salver_server.clock import SystemClock
-from salver_server.gateway import Call, Gateway, open_gateway, token_hash
-from salver_server.ids import SessionId
+from salver_server.gateway import Gateway, open_gateway, token_hash
+from salver_server.ids import AgentName, SessionId
 from tests.fakes.model import KEY, MODEL, ScriptedModel
+from tests.fakes.upstream import FakeUpstream
 from tests.runner.providers.hall import Hall, opened
 
 SESSION = SessionId("s-1")
 TOKEN = "session-token"
 IMPATIENT = Patience(pauses=(0, 0, 0))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owned:
-    """What an owner set for the upstream."""
-
-    url: str
-    key: SecretStr | None
-    plain: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,15 +37,14 @@ class Door:
     path: Path
     model: ScriptedModel
     key: str | None = KEY
-    calls: list[Call] = field(default_factory=list[Call])
 
     async def open(self) -> None:
-        key = SecretStr(self.key) if self.key else None
         await self.gateway.open(
             SESSION,
             self.path,
+            agent=AgentName("house"),
             token_hash=token_hash(TOKEN),
-            upstream=Owned(url=self.model.url, key=key),
+            upstreams=[FakeUpstream(name="openai/v1", url=self.model.url, held=self.key)],
         )
 
     async def vanish(self) -> None:
@@ -168,10 +158,9 @@ async def model() -> AsyncGenerator[ScriptedModel]:
 
 @pytest.fixture
 async def door(model: ScriptedModel) -> AsyncGenerator[Door]:
-    calls: list[Call] = []
     with tempfile.TemporaryDirectory(prefix="line-") as folder:  # sockets want short paths
-        async with open_gateway(SystemClock(), meter=calls.append) as gateway:
-            door = Door(gateway=gateway, path=Path(folder) / "gateway", model=model, calls=calls)
+        async with open_gateway(SystemClock()) as gateway:
+            door = Door(gateway=gateway, path=Path(folder) / "gateway", model=model)
             await door.open()
             yield door
 

@@ -249,16 +249,33 @@ async def test_a_gateway_that_vanishes_in_mid_stream_is_waited_for(
 
 SERVING = """
 import asyncio, sys
+from dataclasses import dataclass
 from pathlib import Path
-from pydantic import SecretStr
 from salver_server.clock import SystemClock
 from salver_server.gateway import open_gateway, token_hash
-from salver_server.providers import Endpoint
+from salver_server.kit.secret import Secret
+
+@dataclass
+class Upstream:
+    url: str
+    held: str
+    name = "openai/v1"
+    title = "OpenAI"
+    wire = "chat"
+    plain = False
+
+    async def key(self):
+        return Secret(self.held)
 
 async def main(url, key, token, path):
     async with open_gateway(SystemClock()) as gateway:
-        upstream = Endpoint(url=url, key=SecretStr(key))
-        await gateway.open("s", Path(path), token_hash=token_hash(token), upstream=upstream)
+        await gateway.open(
+            "s",
+            Path(path),
+            agent="house",
+            token_hash=token_hash(token),
+            upstreams=[Upstream(url, key)],
+        )
         await asyncio.Event().wait()
 
 asyncio.run(main(*sys.argv[1:]))
@@ -360,7 +377,7 @@ async def test_a_rejected_request_is_forgotten(session: Session) -> None:
 async def test_a_refused_key_is_said_plainly(session: Session, door: Door) -> None:
     door.key = "sk-wrong"
     await door.open()
-    with pytest.raises(Failed, match=r"refused the key\. Set a valid OPENAI_API_KEY"):
+    with pytest.raises(Failed, match=r"OpenAI refused the key\. Set a valid one"):
         await session.ask("!say hello")
 
 

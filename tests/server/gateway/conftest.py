@@ -1,4 +1,4 @@
-"""A gateway over real sockets, with a scripted model or a rude one behind it."""
+"""A gateway over real sockets, with a scripted model, a recorded vendor or a rude one behind it."""
 
 import asyncio
 import tempfile
@@ -9,39 +9,38 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from pydantic import SecretStr
 
 from salver_server.clock import SystemClock
-from salver_server.gateway import Call, Gateway, open_gateway, token_hash
-from salver_server.ids import SessionId
-from tests.fakes.model import KEY, ScriptedModel
+from salver_server.gateway import Gateway, open_gateway, token_hash
+from salver_server.ids import AgentName, SessionId
+from tests.fakes.meter import FakeMeter
+from tests.fakes.model import ScriptedModel
+from tests.fakes.upstream import FakeUpstream
 
 TOKEN = "session-token"
-CHAT = "/openai/v1/chat/completions"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owned:
-    """What an owner set for the upstream."""
-
-    url: str
-    key: SecretStr | None = field(default_factory=lambda: SecretStr(KEY))
-    plain: bool = False
+CHAT = "/openai/chat/completions"
+MODELS = "/openai/models"
+AGENT = AgentName("salver")
 
 
 @dataclass(slots=True, kw_only=True)
 class House:
     gateway: Gateway
     folder: Path
-    calls: list[Call]
+    meter: FakeMeter
     doors: int = 0
 
-    async def door(self, upstream: Owned, *, token: str = TOKEN) -> Path:
+    async def door(self, *upstreams: FakeUpstream, token: str = TOKEN) -> Path:
         """A new session's socket."""
         self.doors += 1
         path = self.folder / f"{self.doors}"
-        session = SessionId(f"s-{self.doors}")
-        await self.gateway.open(session, path, token_hash=token_hash(token), upstream=upstream)
+        await self.gateway.open(
+            SessionId(f"s-{self.doors}"),
+            path,
+            agent=AGENT,
+            token_hash=token_hash(token),
+            upstreams=upstreams,
+        )
         return path
 
 
@@ -87,12 +86,45 @@ def saying(answer: str) -> Answering:
     return answering
 
 
+@dataclass(slots=True, kw_only=True)
+class Vendor:
+    """Answers as a real one did, and keeps what it was asked."""
+
+    answer: bytes
+    content_type: str = "text/event-stream"
+    status: str = "200 OK"
+    url: str = ""
+    heads: list[str] = field(default_factory=list[str])
+    bodies: list[bytes] = field(default_factory=list[bytes])
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if line)
+        self.heads.append(head)
+        self.bodies.append(await reader.readexactly(int(headers.get("content-length", "0"))))
+        writer.write(
+            f"HTTP/1.1 {self.status}\r\ncontent-type: {self.content_type}\r\n"
+            "connection: close\r\n\r\n".encode()
+        )
+        writer.write(self.answer)
+        await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def selling(vendor: Vendor) -> AsyncGenerator[Vendor]:
+    """The vendor at its address."""
+    async with rude(vendor) as url:
+        vendor.url = url.removesuffix("/v1")
+        yield vendor
+
+
 @pytest.fixture
 async def house() -> AsyncGenerator[House]:
-    calls: list[Call] = []
+    meter = FakeMeter()
     with tempfile.TemporaryDirectory(prefix="line-") as folder:  # sockets want short paths
-        async with open_gateway(SystemClock(), meter=calls.append) as gateway:
-            yield House(gateway=gateway, folder=Path(folder), calls=calls)
+        async with open_gateway(SystemClock(), meter=meter) as gateway:
+            yield House(gateway=gateway, folder=Path(folder), meter=meter)
 
 
 @pytest.fixture
@@ -103,4 +135,4 @@ async def model() -> AsyncGenerator[ScriptedModel]:
 
 @pytest.fixture
 async def door(house: House, model: ScriptedModel) -> Path:
-    return await house.door(Owned(url=model.url))
+    return await house.door(FakeUpstream(url=model.url))

@@ -1,11 +1,13 @@
+import asyncio
 from dataclasses import dataclass
 
 import pytest
-from pydantic import SecretStr
 
 from salver_server.errors import NeedsUser
-from salver_server.gateway.upstream import target
-from tests.server.gateway.conftest import Owned
+from salver_server.gateway.upstream import Target, check_address
+from salver_server.kit.secret import Secret
+from tests.fakes.model import KEY
+from tests.fakes.upstream import FakeUpstream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class Case:
     ids=lambda case: case.url,
 )
 def test_calls_go_exactly_where_the_owner_said(case: Case) -> None:
-    found = target(Owned(url=case.url))
+    found = check_address(case.url, plain=False)
     assert (found.base, found.host) == (case.base, case.host)
 
 
@@ -53,23 +55,51 @@ def test_calls_go_exactly_where_the_owner_said(case: Case) -> None:
 )
 def test_an_unusable_address_is_said_plainly(url: str, words: str) -> None:
     with pytest.raises(NeedsUser) as said:
-        target(Owned(url=url))
+        check_address(url, plain=False)
     assert words in str(said.value)
     assert "hunter2" not in str(said.value)
 
 
 def test_an_owner_may_accept_plain_http() -> None:
-    assert target(Owned(url="http://nas.test/v1", plain=True)).base == "http://nas.test/v1"
+    assert check_address("http://nas.test/v1", plain=True).base == "http://nas.test/v1"
+
+
+async def key_of(held: str | None) -> str | None:
+    found = await Target(FakeUpstream(url="https://api.test", held=held)).key()
+    return found.reveal() if found else None
 
 
 @pytest.mark.parametrize("key", ["sk-1\r\nhost: evil", "sk 1", "sk-ü", "sk-\x00"])
-def test_a_key_that_would_break_a_header_is_refused_and_not_quoted(key: str) -> None:
-    with pytest.raises(NeedsUser) as said:
-        target(Owned(url="https://api.test", key=SecretStr(key)))
+async def test_a_key_that_would_break_a_header_is_refused_and_not_quoted(key: str) -> None:
+    with pytest.raises(NeedsUser, match="salver provider set openai") as said:
+        await key_of(key)
     assert key not in str(said.value)
 
 
 @pytest.mark.parametrize(("key", "used"), [(" sk-1\n", "sk-1"), ("", None), (" ", None)])
-def test_blanks_around_a_key_do_not_matter(key: str, used: str | None) -> None:
-    found = target(Owned(url="https://api.test", key=SecretStr(key))).key
-    assert (found.get_secret_value() if found else None) == used
+async def test_blanks_around_a_key_do_not_matter(key: str, used: str | None) -> None:
+    assert await key_of(key) == used
+
+
+async def test_a_key_is_asked_for_once_even_by_many_at_a_time() -> None:
+    upstream = FakeUpstream(url="https://api.test")
+    target = Target(upstream)
+    assert upstream.asked == 0
+    keys = await asyncio.gather(*(target.key() for _ in range(5)))
+    assert upstream.asked == 1
+    assert keys == [Secret(KEY)] * 5
+
+
+async def test_a_key_that_was_refused_is_asked_for_again() -> None:
+    upstream = FakeUpstream(url="https://api.test")
+    target = Target(upstream)
+    await target.key()
+    upstream.held = "sk-newer"
+    assert await target.key() == Secret(KEY)
+    target.forget()
+    assert await target.key() == Secret("sk-newer")
+
+
+def test_an_unusable_address_names_the_provider_and_the_command() -> None:
+    with pytest.raises(NeedsUser, match=r"OpenAI: .*`salver provider set openai`"):
+        Target(FakeUpstream(url="ftp://api.test"))

@@ -12,12 +12,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 
 from salver_server.clock import Clock
+from salver_server.gateway.exchange import Exchange, Head, Refused
 from salver_server.gateway.web import fetching, levels
 from salver_server.gateway.web.dial import PORT, Rim, checked, dial, open_rim, refused, shown
 from salver_server.gateway.web.levels import Level, Reach, Way
 from salver_server.gateway.web.page import asked, page
 from salver_server.gateway.web.tunnel import UNRECOGNIZED_NAME, Ends, Tunnel, greeted
-from salver_server.gateway.wire import Head, Refused, Wire
 from salver_server.ids import SessionId
 from salver_server.kit.pace import Pace
 
@@ -83,27 +83,31 @@ class Web:
         self._reach = reach
         self._open: Counter[tuple[SessionId, Way]] = Counter()
 
-    async def tunnel(self, wire: Wire, head: Head, session: SessionId, refusals: Pace) -> bool:
-        """Answer on the wire; false when it was cut off in the middle."""
+    async def tunnel(
+        self, exchange: Exchange, head: Head, session: SessionId, refusals: Pace
+    ) -> bool:
+        """Answer; false when it was cut off in the middle."""
         try:
             with self._one_of(session, "tunnel"):
                 host = _tunnelled(head)
                 await self._ask(session, host, "tunnel")
                 outside = await dial(host, self._rim)
                 with outside:
-                    return await self._carry(wire, session, host, outside)
+                    return await self._carry(exchange, session, host, outside)
         except Refused as refusal:
             _log(session, refusal)
             await refusals.keep()
-            if wire.status:
+            if exchange.status:
                 # Too late for words: the client takes whatever comes for the server's.
-                wire.writer.write(UNRECOGNIZED_NAME)
+                exchange.writer.write(UNRECOGNIZED_NAME)
                 return True
             # Programs show their users nothing else of an answer to CONNECT.
-            return await wire.refuse(refusal, reason=str(refusal))
+            return await exchange.refuse(refusal, reason=str(refusal))
 
-    async def fetch(self, wire: Wire, head: Head, session: SessionId, refusals: Pace) -> bool:
-        """Answer on the wire, whole."""
+    async def fetch(
+        self, exchange: Exchange, head: Head, session: SessionId, refusals: Pace
+    ) -> bool:
+        """Answer, whole."""
         try:
             with self._one_of(session, "fetch"):
                 if head.method not in ("GET", "HEAD"):
@@ -117,7 +121,7 @@ class Web:
         except Refused as refusal:
             _log(session, refusal)
             await refusals.keep()
-            return await wire.refuse(refusal)
+            return await exchange.refuse(refusal)
         about = {"session": session, "url": found.url, "status": found.status}
         logger.info("page fetched", extra={**about, "bytes": len(found.body)})
         headers = [("x-salver-url", found.url), ("content-length", str(len(found.body)))]
@@ -125,17 +129,17 @@ class Web:
             headers.append(("content-type", found.type))
         if found.cut:
             headers.append(("x-salver-cut", str(fetching.LARGEST)))
-        wire.begin(found.status, headers)
+        exchange.begin(found.status, headers)
         if head.method == "GET":
-            await wire.send(found.body)
+            await exchange.send(found.body)
         return True
 
     async def _carry(
-        self, wire: Wire, session: SessionId, host: str, outside: socket.socket
+        self, exchange: Exchange, session: SessionId, host: str, outside: socket.socket
     ) -> bool:
         address = outside.getpeername()[0]
-        inside = Ends(reader=wire.reader, writer=wire.writer)
-        said = await greeted(inside, host, first=wire.hand_over())
+        inside = Ends(reader=exchange.reader, writer=exchange.writer)
+        said = await greeted(inside, host, first=exchange.hand_over())
 
         async def may() -> bool:
             return not levels.objection(await self._reach(session), host, "tunnel")

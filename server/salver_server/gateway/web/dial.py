@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from salver_server.gateway.exchange import Refused
 from salver_server.gateway.web.addresses import is_open
-from salver_server.gateway.wire import Refused
 from salver_server.kit.hosts import host_name
 
 PORT = 443

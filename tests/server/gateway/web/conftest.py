@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from salver_server.clock import Clock, SystemClock
-from salver_server.gateway import Gateway, token_hash
+from salver_server.gateway import Gateway, LogMeter, token_hash
 from salver_server.gateway.web import Reach, Web
 from salver_server.gateway.web.dial import Rim
-from salver_server.ids import SessionId
+from salver_server.ids import AgentName, SessionId
 
 TOKEN = "session-token"
 SESSION = SessionId("s-1")
@@ -232,14 +232,6 @@ def answered(data: bytes) -> Answer:
     )
 
 
-class NoUpstream:
-    """Model calls are not what these tests are about."""
-
-    url = "https://models.example.org"
-    key = None
-    plain = False
-
-
 @asynccontextmanager
 async def opened(internet: Internet, clock: Clock) -> AsyncGenerator[Session]:
     """A session's door to the small internet."""
@@ -253,12 +245,16 @@ async def opened(internet: Internet, clock: Clock) -> AsyncGenerator[Session]:
                 tasks,
                 SystemClock(),
                 owner=None,
-                meter=lambda _: None,
+                meter=LogMeter(),
                 web=Web(internet.rim, clock, reach),
             )
             session = Session(gateway=gateway, path=Path(folder) / "gateway")
             await gateway.open(
-                SESSION, session.path, token_hash=token_hash(TOKEN), upstream=NoUpstream()
+                SESSION,
+                session.path,
+                agent=AgentName("salver"),
+                token_hash=token_hash(TOKEN),
+                upstreams=[],
             )
             try:
                 yield session

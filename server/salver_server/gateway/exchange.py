@@ -7,6 +7,7 @@ sandbox can tell it from a whole one.
 
 import asyncio
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +23,9 @@ MOST_IN_A_ROW = 100
 """Pieces of a body that are read before others have their turn."""
 WRITING = 60.0
 """Seconds that a sandbox may leave an answer unread."""
+CODE = "x-salver-code"
+"""Says that an error is our own; no upstream's header of that name comes back."""
+TOKEN_HEADERS = ("authorization", "x-api-key", "x-goog-api-key")
 
 
 class Refused(Exception):
@@ -39,25 +43,29 @@ class Head:
     path: str
     """As sent, with whatever follows it: nothing is decoded."""
     headers: dict[str, str]
+    tokens: tuple[str, ...]
+    """Whatever it bears as a key, in the places where models' clients put theirs."""
 
     @property
     def token(self) -> str:
-        scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        return token.strip() if scheme.lower() == "bearer" else ""
+        """The one token; empty if there is none, or more than one."""
+        return self.tokens[0] if len(self.tokens) == 1 else ""
+
+    @property
+    def turn(self) -> int:
+        """The turn that the call is made in, as the runner says; 0 where it says nothing."""
+        turn = self.headers.get("x-salver-turn", "")
+        return int(turn) if re.fullmatch(r"[0-9]{1,9}", turn) else 0
 
 
-class Wire:
+class Exchange:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
         self._conn = h11.Connection(h11.SERVER, max_incomplete_event_size=LONGEST_HEAD)
         self._bodiless = False
-        self.heard = False
-        """Whether anything came at all."""
         self.status = 0
         """Of the answer, once it has begun."""
-        self.sent = 0
-        """Bytes of the answer's body."""
 
     async def head(self) -> Head:
         """Raises `Refused` for what is no HTTP."""
@@ -65,12 +73,14 @@ class Wire:
         if not isinstance(event, h11.Request):
             raise ConnectionAbortedError
         self._bodiless = event.method == b"HEAD"
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers
+        ]
         return Head(
             method=event.method.decode("latin-1"),
             path=event.target.decode("latin-1"),
-            headers={
-                name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers
-            },
+            headers=dict(headers),
+            tokens=tuple(_token(name, value) for name, value in headers if name in TOKEN_HEADERS),
         )
 
     async def body(self, longest: int) -> bytes | None:
@@ -97,7 +107,6 @@ class Wire:
                 data = await self.reader.read(65536)
                 if not data:
                     raise ConnectionAbortedError
-                self.heard = True
                 self._conn.receive_data(data)
         except h11.RemoteProtocolError as exc:
             raise Refused(400, "bad_request", "The gateway could not read the request.") from exc
@@ -128,7 +137,7 @@ class Wire:
         headers = [
             ("content-type", "application/json"),
             ("content-length", str(len(body))),
-            ("x-salver-code", refusal.code),
+            (CODE, refusal.code),
         ]
         self.begin(refusal.status, headers, reason=reason)
         await self.send(b"" if self._bodiless else body)
@@ -146,7 +155,6 @@ class Wire:
 
     async def send(self, part: bytes) -> None:
         """A piece of the answer's body, at once."""
-        self.sent += len(part)
         if part:
             self._write(h11.Data(data=part))
         async with asyncio.timeout(WRITING):
@@ -168,3 +176,10 @@ class Wire:
         data = self._conn.send(event)
         if data:
             self.writer.write(data)
+
+
+def _token(header: str, value: str) -> str:
+    if header != "authorization":
+        return value
+    scheme, _, token = value.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
