@@ -572,6 +572,10 @@ def _flood_gateway(what: str) -> None:
         "connections": b"",
         "strangers": b"GET /openai/v1/models HTTP/1.1\r\nhost: x\r\n\r\n",
         "bodies": f"{head}content-length: 33000000\r\n\r\n".encode() + b"x" * 33_000_000,
+        "objects": f"{head}content-length: 1600018\r\n\r\n".encode()
+        + b'{"model":"m","messages":['
+        + b'{"role": "user"},' * 94_117
+        + b"{}]}",
         "endless": f"{head}transfer-encoding: chunked\r\n\r\n".encode() + b"1\r\nx\r\n" * 1_000_000,
         "heads": b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 100_000,
     }[what]

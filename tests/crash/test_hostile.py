@@ -285,6 +285,7 @@ FLOODS = {
     "connections": ["flood-line nothing", "many-connections"],
     "strange calls": ["flood-gateway strangers", "flood-gateway connections"],
     "large calls": ["flood-gateway bodies", "flood-gateway endless", "flood-gateway heads"],
+    "costly calls": ["flood-gateway objects", "flood-gateway objects"],
     "files": ["storm", "hoard-watches"],
     "small rows": ["rows-without-end small"],
     "large rows": ["rows-without-end large"],
