@@ -18,7 +18,7 @@ RUNNER = (
     "import pathlib, sys; sys.path.insert(0, sys.argv.pop()); root = pathlib.Path(sys.argv.pop()); "
     "from salver_runner.__main__ import main; sys.exit(main(root))"
 )
-RECORD = {
+RECORD: dict[str, object] = {
     "protocol": 1,
     "session": "ses-bench",
     "generation": 1,
