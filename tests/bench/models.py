@@ -26,8 +26,9 @@ ROUNDS = 300
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 COST = """
-import time; began = time.perf_counter()
-import salver_runner.providers.pydantic_ai
+import importlib, sys, time; began = time.perf_counter()
+import salver_runner.providers.pydantic_ai as provider
+importlib.import_module(f'{provider.__name__}.wires.{sys.argv[1]}')
 took = time.perf_counter() - began
 pss = next(line for line in open('/proc/self/smaps_rollup') if line.startswith('Pss:'))
 print(f'{took:.3f} {int(pss.split()[1]) / 1024:.0f}')
@@ -49,9 +50,10 @@ async def main() -> None:
             )
             await first_byte(model, door)
             await warm_turns(folder, door)
-    costs = [await asyncio.to_thread(cost_of_import) for _ in range(5)]
-    print(f"import of the provider   {statistics.median(c[0] for c in costs) * 1000:7.0f} ms")
-    print(f"process with it, PSS     {statistics.median(c[1] for c in costs):7.0f} MB")
+    for wire in ("chat", "responses", "google", "anthropic"):
+        costs = [await asyncio.to_thread(cost_of_import, wire) for _ in range(5)]
+        took, held = (statistics.median(cost[part] for cost in costs) for part in (0, 1))
+        print(f"import for {wire:<13} {took * 1000:7.0f} ms, process with it {held:.0f} MB PSS")
 
 
 async def first_byte(model: ScriptedModel, door: Path) -> None:
@@ -131,8 +133,8 @@ async def turn(session: Session, text: str) -> float:
     return time.perf_counter() - began
 
 
-def cost_of_import() -> tuple[float, float]:
-    command = [sys.executable, "-c", COST]
+def cost_of_import(wire: str) -> tuple[float, float]:
+    command = [sys.executable, "-c", COST, wire]
     printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd="container")
     took, pss = printed.stdout.split()
     return float(took), float(pss)

@@ -36,7 +36,7 @@ class Hall:
                 await self.vendors[name](peer, received)
                 if not peer.stays():
                     break
-        except (HungUp, OSError):
+        except (HungUp, OSError, asyncio.CancelledError):
             writer.transport.abort()
         finally:
             writer.close()

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
+from urllib.parse import quote
 
 from pydantic_ai.exceptions import UnexpectedModelBehavior
 from pydantic_ai.messages import (
@@ -53,7 +54,7 @@ def open_model(choice: Choice, door: Door) -> Model:
     def body(messages: list[ModelMessage], parameters: ModelRequestParameters) -> Json:
         return request(choice, messages, parameters)
 
-    path = f"/v1beta/models/{choice.model}:streamGenerateContent?alt=sse"
+    path = f"/v1beta/models/{quote(choice.model, safe='')}:streamGenerateContent?alt=sse"
     headers = {"x-goog-api-key": door.token}
     form = Format(path=path, headers=headers, body=body, answer=Content)
     return WireModel(choice, door, form)
