@@ -15,7 +15,10 @@ from click.testing import CliRunner
 
 from salver_server.__main__ import main
 from salver_server.app import Running, open_house
+from salver_server.ids import ChannelName
+from salver_server.messages import Inbound
 from salver_server.settings import Settings, places
+from tests.fakes.clock import NOON
 from tests.fakes.runtime import FAKE, NAME
 
 
@@ -90,6 +93,20 @@ async def stopped(house: Running) -> Running:
     """The same where everything is stopped: what is written waits."""
     await house.rooms.keeper.stop()
     return house
+
+
+async def write(house: Running, text: str = "hello", *, key: str = "1") -> tuple[str, str]:
+    """Somebody writes; the message and its session."""
+    message = Inbound(
+        channel=ChannelName("local"),
+        address="salver",
+        key=key,
+        sender="you",
+        text=text,
+        sent_at=NOON,
+    )
+    found = await house.rooms.intake(message)
+    return found.message, found.sessions[0]
 
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]

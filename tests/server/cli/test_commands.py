@@ -4,28 +4,11 @@ from pathlib import Path
 import pytest
 
 from salver_server.app import Running
-from salver_server.ids import ChannelName
-from salver_server.messages import Inbound
-from tests.fakes.clock import NOON
-from tests.server.cli.conftest import Shell
+from tests.server.cli.conftest import Shell, write
 
 pytestmark = pytest.mark.usefixtures("stopped")
 
 ADA = "---\nname: Ada\nmodel: gpt-9\n---\nCount."
-
-
-async def write(house: Running, text: str = "hello", *, key: str = "1") -> tuple[str, str]:
-    """Somebody writes; the message and its session."""
-    message = Inbound(
-        channel=ChannelName("local"),
-        address="salver",
-        key=key,
-        sender="you",
-        text=text,
-        sent_at=NOON,
-    )
-    found = await house.rooms.intake(message)
-    return found.message, found.sessions[0]
 
 
 # The house

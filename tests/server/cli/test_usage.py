@@ -3,7 +3,7 @@ import pytest
 from salver_server.app import Running
 from salver_server.calls import Ask, Tokens
 from salver_server.ids import AgentName, SessionId
-from tests.server.cli.conftest import Shell
+from tests.server.cli.conftest import Shell, write
 from tests.server.conftest import SALVER
 
 PRICED = """\
@@ -18,12 +18,14 @@ AGENT = "---\nprovider: demo\nbudget: {usd_per_day: 1, tokens_per_day: 90000}\n-
 SMALL = Tokens(input=1_000, output=100, cache_read=400)
 
 
-async def call(house: Running, *, model: str = "round", told: bool = True) -> None:
-    """A call in a session of its own; of the round model it costs $0.02."""
+async def call(
+    house: Running, *, session: str = "ses-1", model: str = "round", told: bool = True
+) -> None:
+    """A call, which costs $0.02 with the round model."""
     house.rooms.settings.home.joinpath("prices.toml").write_text(PRICED, encoding="utf-8")
     begun = await house.rooms.ledger.begin(
         Ask(
-            session=SessionId("ses-1"),
+            session=SessionId(session),
             agent=AgentName(SALVER),
             turn=3,
             provider="openai-compatible",
@@ -113,3 +115,12 @@ async def test_prices_that_can_not_be_used_are_told(house: Running, shell: Shell
 async def test_a_day_and_days_can_not_both_be_asked_for(shell: Shell) -> None:
     done = await shell.run("usage", "--day", "2026-11-22", "--days", "3")
     assert (done.code, done.err) == (2, "salver: Choose one of --day and --days.\n")
+
+
+async def test_a_session_shows_what_it_cost(shell: Shell, stopped: Running) -> None:
+    _, session = await write(stopped)
+    assert len((await shell.ok("sessions", "show", session)).splitlines()) == 2
+    await call(stopped, session=session)
+    await call(stopped, session=session, model="dark")
+    _, cost, _ = (await shell.ok("sessions", "show", session)).splitlines()
+    assert cost == "model calls 2, cost ≥ $0.02"
