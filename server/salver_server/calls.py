@@ -14,7 +14,7 @@ Wire = Literal["chat", "responses", "google", "anthropic"]
 
 
 class OverBudget(NeedsUser):
-    """The call might cost more than is left of a budget."""
+    """The call might cost more than is left of a budget, or nobody can put on record that it doesn't."""
 
 
 class PriceUnknown(NeedsUser):

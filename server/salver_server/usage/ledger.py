@@ -15,7 +15,6 @@ from sqlite3 import Connection
 
 from salver_server.calls import Ask, OverBudget, PriceUnknown, Tokens
 from salver_server.clock import Clock, Stamp, stamp
-from salver_server.errors import NeedsUser
 from salver_server.ids import AgentName, CallId, SessionId
 from salver_server.store import Database
 from salver_server.usage import store
@@ -88,10 +87,7 @@ class Ledger:
         self._last = await self._database.write(lambda conn: _settle_lost(conn, now))
 
     async def begin(self, ask: Ask) -> CallId:
-        """See `Meter`; without a budget it returns before anything is written.
-
-        Raises `NeedsUser` when the call can't be put on record.
-        """
+        """See `Meter`; without a budget it returns before anything is written."""
         all_ = await self._limits(ask.agent)
         if all_:
             call = await self._reserved(ask, all_)
@@ -165,7 +161,7 @@ class Ledger:
             self._database.post(lambda conn: store.drop(conn, call.id))
             raise
         except sqlite3.Error as exc:
-            raise NeedsUser(
+            raise OverBudget(
                 f"The model was not asked: what it may cost could not be put on record ({exc})."
                 " Free some disk space and send this again."
             ) from exc

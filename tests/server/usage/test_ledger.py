@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from salver_server.agents import Budget
 from salver_server.calls import OverBudget, PriceUnknown, Tokens
-from salver_server.errors import NeedsUser
 from salver_server.ids import CallId, SessionId
 from salver_server.usage.budgets import Limit, Use
 from tests.server.usage.conftest import ADA, BOB, DOLLAR, Till, ask
@@ -245,7 +244,7 @@ async def test_an_end_whose_caller_is_cancelled_is_written_all_the_same(till: Ti
 async def test_what_can_not_be_put_on_record_is_not_made(till: Till) -> None:
     till.budgets[ADA] = Budget(usd_per_day=1)
     await till.database.write(break_)
-    with pytest.raises(NeedsUser, match=r"^The model was not asked: .* Free some disk space"):
+    with pytest.raises(OverBudget, match=r"^The model was not asked: .* Free some disk space"):
         await till.ledger.begin(ask())
 
 
