@@ -26,8 +26,14 @@ input = 10
 output = 100
 cache_read = 1
 cache_write = 20
+
+[[price]]
+provider = "openai"
+model = "scripted"
+input = 10
+output = 100
 """
-"""A model whose prices are easy to reckon with: 10 millionths of a dollar a token, 100 for output."""
+"""Models that are easy to reckon with: a token costs 10 millionths of a dollar, one of output 100."""
 DOLLAR = 1_000_000
 
 
