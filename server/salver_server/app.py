@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from salver_server import channels, providers, runtimes
-from salver_server.agents import AgentBook, Budget, Definition
+from salver_server.agents import AgentBook, Budget, Definition, SkillBook
 from salver_server.api import Rooms, make_app
 from salver_server.calls import Wire
 from salver_server.channels import ChannelSpec
@@ -128,7 +128,8 @@ async def _open_rooms(
 ) -> Rooms:
     this = await database.write(install)
     identity = Identity(uid=this.uid, gid=this.gid)
-    agents = AgentBook(folder=where.agents, database=database, clock=clock)
+    skills = SkillBook(where.skills)
+    agents = AgentBook(folder=where.agents, skills=skills, database=database, clock=clock)
     await agents.open()
     await asyncio.to_thread(compile_dir, container() / "salver_runner", quiet=2)
     prices = Prices(where.prices, clock=clock)
@@ -254,6 +255,7 @@ async def _open_rooms(
         clock=clock,
         database=database,
         agents=agents,
+        skills=skills,
         intake=intake,
         keeper=keeper,
         courier=courier,
@@ -375,6 +377,7 @@ def _make_folders(where: Places) -> None:
         where.sessions,
         where.homes,
         where.agents,
+        where.skills,
         where.sockets,
     ):
         try:

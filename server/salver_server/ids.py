@@ -21,8 +21,11 @@ MessageId = NewType("MessageId", str)
 SecretName = NewType("SecretName", str)
 """Lower-case letters, digits, dashes and dots, 1 to 80 characters."""
 SessionId = NewType("SessionId", str)
+SkillName = NewType("SkillName", str)
+"""Folder name of a skill: lower-case letters, digits and dashes, 1 to 64 characters."""
 
 AGENT_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+SKILL_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 SECRET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,78}[a-z0-9])?")
 
 

@@ -65,6 +65,10 @@ class Places:
         return self.home / "agents"
 
     @property
+    def skills(self) -> Path:
+        return self.home / "skills"
+
+    @property
     def sessions(self) -> Path:
         return self.home / "sessions"
 

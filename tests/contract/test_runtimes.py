@@ -84,6 +84,9 @@ async def test_the_runner_finds_its_folders_and_its_task(runtime: Runtime, yard:
     pack = yard.place / "pack"
     pack.mkdir()
     (pack / "module.py").touch()
+    skill = yard.place / "letters"
+    skill.mkdir()
+    (skill / "SKILL.md").touch()
     launch = yard.launch(
         """
         import os, sys
@@ -94,6 +97,7 @@ async def test_the_runner_finds_its_folders_and_its_task(runtime: Runtime, yard:
             task=sys.argv[1:],
             home=os.path.samefile(os.environ["HOME"], root / "home"),
             pack=os.listdir(root / "packs" / "tools"),
+            skill=os.listdir(root / "skills" / "letters"),
             line=os.listdir(root / "line"),
             colour=os.environ["COLOUR"],
             strays=[name for name in os.environ if name.startswith("PYTEST")],
@@ -101,6 +105,7 @@ async def test_the_runner_finds_its_folders_and_its_task(runtime: Runtime, yard:
         """,
         environment={"COLOUR": "a blue\nsort of"},
         packs={"tools": pack},
+        skills={"letters": skill},
     )
     launch = replace(launch, task="heal")
     (launch.line / "gateway").touch()
@@ -109,6 +114,7 @@ async def test_the_runner_finds_its_folders_and_its_task(runtime: Runtime, yard:
         "task": ["heal"],
         "home": True,
         "pack": ["module.py"],
+        "skill": ["SKILL.md"],
         "line": ["gateway"],
         "colour": "a blue\nsort of",
         "strays": [],

@@ -182,8 +182,10 @@ class FakeRuntime:
             "line": launch.line,
             "source": self._site.source,
             **{f"packs/{name}": folder for name, folder in launch.packs.items()},
+            **{f"skills/{name}": folder for name, folder in launch.skills.items()},
         }
         (root / "packs").mkdir()
+        (root / "skills").mkdir()
         for name, folder in places.items():
             (root / name).symlink_to(folder)
         return root

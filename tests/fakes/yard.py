@@ -43,6 +43,7 @@ class Yard:
         limits: Limits | None = None,
         environment: Mapping[str, str] | None = None,
         packs: Mapping[str, Path] | None = None,
+        skills: Mapping[str, Path] | None = None,
     ) -> Launch:
         """The launch of a session whose runner does what the script says."""
         place = self.place / session
@@ -65,6 +66,7 @@ class Yard:
             limits=limits or Limits(),
             environment=environment or {},
             packs=packs or {},
+            skills=skills or {},
         )
 
 

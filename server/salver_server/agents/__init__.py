@@ -1,6 +1,7 @@
-"""Agents: what AGENT.md says, and which version of it counts."""
+"""Agents: what AGENT.md says, and which version of it counts; the house's base and the skills beside it."""
 
 from salver_server.agents.book import AgentBook, Standing
 from salver_server.agents.definition import Budget, Definition, parse
+from salver_server.agents.skills import Skill, SkillBook
 
-__all__ = ["AgentBook", "Budget", "Definition", "Standing", "parse"]
+__all__ = ["AgentBook", "Budget", "Definition", "Skill", "SkillBook", "Standing", "parse"]

@@ -13,7 +13,9 @@ from datetime import datetime
 from pathlib import Path
 
 from salver_server.agents import store
+from salver_server.agents.base import BaseBook
 from salver_server.agents.definition import Definition, parse
+from salver_server.agents.skills import Skill, SkillBook
 from salver_server.clock import Clock, stamp
 from salver_server.errors import Conflict, Missing, Rejected
 from salver_server.ids import AGENT_NAME, AgentName
@@ -43,11 +45,27 @@ class Standing:
     """Why the file as it lies there is not used; empty if it is."""
     signature: tuple[int, int, int]
     """Of the file that was last looked at."""
+    base: str = ""
+    """What all agents of the house are told."""
+    skills: tuple[Skill, ...] = ()
+    """Those of its skills that can be used."""
+    warnings: tuple[str, ...] = ()
+    """What it does without, and why."""
+
+    @property
+    def told(self) -> str:
+        """All that a runner of this agent is started with; another text is another runner."""
+        parts = [self.text, self.base, *(f"{it.name} {it.description}" for it in self.skills)]
+        return "\0".join(part for part in parts if part)
 
 
 class AgentBook:
-    def __init__(self, *, folder: Path, database: Database, clock: Clock) -> None:
+    def __init__(
+        self, *, folder: Path, skills: SkillBook, database: Database, clock: Clock
+    ) -> None:
         self._folder = folder
+        self._skills = skills
+        self._base = BaseBook(folder / "BASE.md", database)
         self._database = database
         self._clock = clock
         self._standings: dict[AgentName, Standing] = {}
@@ -79,18 +97,32 @@ class AgentBook:
             if AGENT_NAME.fullmatch(entry.name) and (entry / "AGENT.md").is_file():
                 names.add(AgentName(entry.name))
         unusable: dict[AgentName, str] = {}
+        found: list[Standing] = []
         for name in sorted(names):
             try:
-                await self.get(name)
+                found.append(await self.get(name))
             except Rejected as exc:
                 if self.unusable.get(name) != str(exc):
                     logger.warning("agent not usable", extra={"agent": name, "why": str(exc)})
                 unusable[name] = str(exc)
         self.unusable = unusable
-        return sorted(self._standings.values(), key=lambda standing: standing.name)
+        return found
 
     async def get(self, name: AgentName) -> Standing:
         """The agent as it counts now; raises `Missing`, or `Rejected` where no version was ever usable."""
+        standing = await self._own(name)
+        base = await self._base.get()
+        skills = [self._skills.get(skill) for skill in dict.fromkeys(standing.definition.skills)]
+        problems = [base.problem, *(found.problem for found in skills)]
+        return replace(
+            standing,
+            base=base.text,
+            skills=tuple(found.skill for found in skills if found.skill),
+            warnings=tuple(problem for problem in problems if problem),
+        )
+
+    async def _own(self, name: AgentName) -> Standing:
+        """What its own file says."""
         path = self._file(name)
         standing = self._standings.get(name)
         found = self._stat(name)

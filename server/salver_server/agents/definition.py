@@ -1,15 +1,18 @@
 """AGENT.md: front matter in YAML, then the instructions. One parser for hand and form."""
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from salver_server.agents.matter import front_matter
 from salver_server.errors import Rejected
+from salver_server.ids import SKILL_NAME, SkillName
 
 LONGEST_FILE = 200_000
 """Characters of an AGENT.md."""
-FENCE = "---"
+
+
+Named = Annotated[SkillName, Field(pattern=f"^{SKILL_NAME.pattern}$")]
 
 
 class Bounds(BaseModel):
@@ -59,7 +62,8 @@ class Definition(BaseModel):
     mounts: list[object] = []
     web: Literal["none", "listed"] = "listed"
     grants: list[object] = []
-    skills: list[str] = []
+    skills: Annotated[list[Named], Field(max_length=50)] = []
+    """Names of those that the agent may read."""
     instructions: str = ""
 
 
@@ -69,45 +73,19 @@ def parse(text: str) -> Definition:
         raise Rejected(
             f"AGENT.md has {len(text)} characters; at most {LONGEST_FILE} are read. Shorten it."
         )
-    try:
-        text.encode()
-    except UnicodeEncodeError as exc:
-        raise Rejected("AGENT.md holds half of a character (a lone surrogate). Remove it.") from exc
-    matter, body = _split(text)
-    try:
-        fields: object = yaml.safe_load(matter) if matter.strip() else {}
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # ValueError: of a day that isn't
-        mark = getattr(exc, "problem_mark", None)
-        where = f"line {mark.line + 2}" if mark else "the front matter"
-        problem = getattr(exc, "problem", None) or str(exc).partition("\n")[0]
-        raise Rejected(
-            f"AGENT.md, {where}: {problem}. Correct the lines between the two '---'."
-        ) from exc
-    if not isinstance(fields, dict):
-        raise Rejected("AGENT.md: between the two '---' there must be lines like 'provider: demo'.")
-    found = cast(dict[str, object], fields)
+    found, body = front_matter(text, file="AGENT.md")
     if "instructions" in found:
         raise Rejected(
             "AGENT.md: the instructions are the text below the second '---', not a field."
         )
     try:
-        definition = Definition.model_validate({**found, "instructions": body.strip()})
+        definition = Definition.model_validate({**found, "instructions": body})
     except ValidationError as exc:
         problem = exc.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])
         raise Rejected(f"AGENT.md, field '{field}': {problem['msg']}. {_known()}") from exc
     _refuse_reach(definition)
     return definition
-
-
-def _split(text: str) -> tuple[str, str]:
-    lines = text.lstrip("\ufeff").splitlines()
-    if not lines or lines[0].strip() != FENCE:
-        return "", text
-    for number, line in enumerate(lines[1:], start=1):
-        if line.strip() == FENCE:
-            return "\n".join(lines[1:number]), "\n".join(lines[number + 1 :])
-    raise Rejected("AGENT.md begins with '---', but no second '---' ends the front matter. Add it.")
 
 
 def _known() -> str:

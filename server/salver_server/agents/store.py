@@ -1,4 +1,4 @@
-"""SQL of agents: the last version of each AGENT.md that could be used."""
+"""SQL of agents: the last version of each AGENT.md, and of BASE.md, that could be used."""
 
 from dataclasses import dataclass
 from sqlite3 import Connection
@@ -38,3 +38,17 @@ def say_problem(conn: Connection, name: AgentName, problem: str) -> None:
 def remove(conn: Connection, name: AgentName, now: Stamp) -> None:
     conn.execute("UPDATE agents SET removed_at = ? WHERE name = ?", (now, name))
     conn.execute("DELETE FROM wirings WHERE agent = ?", (name,))
+
+
+def base(conn: Connection) -> tuple[str, str]:
+    """The last BASE.md that could be used, and why the one as it lies there cannot be."""
+    row = conn.execute("SELECT text, problem FROM base").fetchone()
+    return row or ("", "")
+
+
+def keep_base(conn: Connection, text: str, *, problem: str) -> None:
+    conn.execute(
+        "INSERT INTO base (one, text, problem) VALUES (1, ?, ?)"
+        " ON CONFLICT (one) DO UPDATE SET text = excluded.text, problem = excluded.problem",
+        (text, problem),
+    )

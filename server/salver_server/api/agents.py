@@ -18,6 +18,8 @@ class Agent(BaseModel):
     model: str
     problem: str
     """Why AGENT.md as it lies there is not used; empty if it is."""
+    warnings: list[str] = []
+    """What it does without, such as a skill that is not there, and what to do."""
 
 
 class AgentFile(Agent):
@@ -82,6 +84,7 @@ def _agent(standing: Standing) -> Agent:
         provider=definition.provider,
         model=definition.model,
         problem=standing.problem,
+        warnings=list(standing.warnings),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from salver_server.agents import AgentBook
+from salver_server.agents import AgentBook, SkillBook
 from salver_server.clock import Clock
 from salver_server.delivery import Courier
 from salver_server.ids import AgentName, SessionId
@@ -26,6 +26,7 @@ class Rooms:
     clock: Clock
     database: Database
     agents: AgentBook
+    skills: SkillBook
     intake: Intake
     keeper: Keeper
     courier: Courier

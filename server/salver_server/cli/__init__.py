@@ -10,10 +10,12 @@ from salver_server.cli.chat import chat
 from salver_server.cli.connection import EXIT_USAGE
 from salver_server.cli.house import resume, status, stop
 from salver_server.cli.sessions import sessions
+from salver_server.cli.skills import skills
 from salver_server.cli.usage import usage
 
 commands: dict[str, click.Command] = {
-    command.name or "": command for command in (chat, agents, sessions, usage, status, stop, resume)
+    command.name or "": command
+    for command in (chat, agents, skills, sessions, usage, status, stop, resume)
 }
 
 __all__ = ["EXIT_USAGE", "commands"]

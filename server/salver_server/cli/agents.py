@@ -1,7 +1,7 @@
 """`salver agents`: list, show, new, edit, remove."""
 
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
 
@@ -26,6 +26,8 @@ def list_(as_json: bool) -> None:
         show.table(
             found, ("name", "title", "provider", "model", "problem"), empty="There is no agent."
         )
+        for agent in found:
+            _warn(agent)
 
 
 @agents.command("show")
@@ -41,6 +43,7 @@ def show_(name: str, as_json: bool) -> None:
     click.echo(found["text"], nl=not found["text"].endswith("\n"))
     if found["problem"]:
         click.echo(f"salver: the file as it lies there is not used. {found['problem']}", err=True)
+    _warn(found)
 
 
 @agents.command()
@@ -93,6 +96,11 @@ def remove(name: str, as_json: bool) -> None:
         show.as_json(found)
     else:
         click.echo(f"Agent '{name}' is removed; its folder is {Path(found['folder'])}.")
+
+
+def _warn(agent: dict[str, Any]) -> None:
+    for warning in agent["warnings"]:
+        click.echo(f"salver: {agent['name']}: {show.plain(warning)}", err=True)
 
 
 def _read(file: IO[str]) -> str:

@@ -58,11 +58,11 @@ def show_(id_: str, as_json: bool) -> None:
     for message in found["messages"]:
         reason = f"  ({show.plain(message['reason'])})" if message["reason"] else ""
         click.echo(
-            f"{message['accepted_at']}  {message['state']:<18} {_short(message['text'])}{reason}"
+            f"{message['accepted_at']}  {message['state']:<18} {show.brief(message['text'], WIDEST)}{reason}"
         )
     for delivery in found["deliveries"]:
         click.echo(
-            f"{delivery['created_at']}  {delivery['kind'] + ' ' + delivery['state']:<18} {_short(delivery['text'])}"
+            f"{delivery['created_at']}  {delivery['kind'] + ' ' + delivery['state']:<18} {show.brief(delivery['text'], WIDEST)}"
         )
 
 
@@ -125,8 +125,3 @@ def close(id_: str, as_json: bool) -> None:
     with server() as house:
         found = house.ask("POST", f"/sessions/{id_}/close")
     show.as_json(found) if as_json else click.echo(f"Session {id_} is closed.")
-
-
-def _short(text: str) -> str:
-    line = show.plain(" ".join(text.split()))
-    return line if len(line) <= WIDEST else line[: WIDEST - 1] + "…"

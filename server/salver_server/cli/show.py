@@ -17,6 +17,12 @@ def plain(text: str) -> str:
     return CONTROL.sub("", text)
 
 
+def brief(text: str, widest: int) -> str:
+    """In one line of so many characters at most."""
+    line = plain(" ".join(text.split()))
+    return line if len(line) <= widest else line[: widest - 1] + "…"
+
+
 def as_json(value: object) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 

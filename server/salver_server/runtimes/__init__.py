@@ -60,6 +60,8 @@ class Launch:
     """Folder of the sockets `line` and `gateway`, seen read-only at /salver/line."""
     packs: Mapping[str, Path] = field(default_factory=dict[str, Path])
     """Name of a provider's pack to its folder, seen read-only at /salver/packs/<name>."""
+    skills: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    """Name of a skill to its folder, seen read-only at /salver/skills/<name>."""
     log: Path
     """What the runner prints is appended here."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str])

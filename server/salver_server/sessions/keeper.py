@@ -203,7 +203,7 @@ class Keeper:
             standing = await self._house.agents.get(live.session.agent)
         except SalverError:
             return False  # it is gone, or was never usable: whoever starts the next runner says so
-        return live.version != launch.version_of(standing.text)
+        return live.version != launch.version_of(standing.told)
 
     async def make_way(self, session: SessionId) -> None:
         """Before a hand-over: an idle runner of an agent that was changed ends, so that the message meets the new one.

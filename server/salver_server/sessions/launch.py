@@ -3,9 +3,10 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from salver_server.agents import Definition
+from salver_server.agents import Definition, Skill
 from salver_server.runtimes import MIB, Identity, Limits
 from salver_server.sessions.folders import give
 from salver_server.sessions.line import PROTOCOL
@@ -21,6 +22,8 @@ def record(
     pending: list[Handover],
     failpoint: str,
     version: str = "",
+    base: str = "",
+    skills: Sequence[Skill] = (),
 ) -> dict[str, object]:
     """The fields that the runner's `launch.py` reads."""
     return {
@@ -35,6 +38,14 @@ def record(
         "instructions": definition.instructions,
         "token": token,
         "limits": {"rounds": definition.limits.rounds, "seconds": definition.limits.seconds},
+        "surroundings": {
+            "base": base,
+            "skills": [{"name": it.name, "description": it.description} for it in skills],
+            "web": definition.web,
+            "memory_mb": definition.limits.memory_mb,
+            "processes": definition.limits.processes,
+            "disk_mb": definition.limits.disk_mb,
+        },
         "attempts": {str(row.seq): row.attempts for row in pending if row.attempts > 0},
         "failpoint": failpoint,
         "version": version,
@@ -61,7 +72,7 @@ def write(path: Path, fields: dict[str, object], identity: Identity) -> None:
 
 
 def version_of(text: str) -> str:
-    """Tells one AGENT.md from another; in the record for whoever adopts the runner."""
+    """Tells apart what runners are told; in the record for whoever adopts the runner."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -42,7 +42,7 @@ class Started:
     standing: Standing
     generation: int
     version: str
-    """Of its AGENT.md."""
+    """Of what it was told."""
     entrance: Entrance
     sandbox: Sandbox
 
@@ -103,7 +103,7 @@ class Starter:
                 await house.database.write(lambda conn: store.forget_sandbox(conn, session))
                 return None
             await self._inbox.refill(session)
-            version = launch.version_of(plan.standing.text)
+            version = launch.version_of(plan.standing.told)
             fields = launch.record(
                 plan.session,
                 plan.standing.definition,
@@ -112,6 +112,8 @@ class Starter:
                 pending=pending,
                 failpoint=self._armed(),
                 version=version,
+                base=plan.standing.base,
+                skills=plan.standing.skills,
             )
             await asyncio.to_thread(launch.write, place.launch, fields, house.identity)
             await entrance.open(digest, plan.standing.definition)
@@ -176,6 +178,7 @@ class Starter:
             home=place.home,
             line=place.line,
             packs=plan.packs,
+            skills={skill.name: skill.folder for skill in plan.standing.skills},
             log=place.log,
             limits=launch.limits(plan.standing.definition),
         )

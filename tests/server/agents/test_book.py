@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from salver_server.agents import AgentBook, store
+from salver_server.agents import AgentBook, SkillBook, store
 from salver_server.agents.book import FIRST
 from salver_server.errors import Conflict, Missing, Rejected
 from salver_server.ids import AgentName
@@ -21,7 +21,9 @@ def folder(tmp_path: Path) -> Path:
 
 async def opened(folder: Path, database: Database, clock: FakeClock) -> AgentBook:
     """The book as a server that starts has it."""
-    book = AgentBook(folder=folder, database=database, clock=clock)
+    book = AgentBook(
+        folder=folder, skills=SkillBook(folder.parent / "skills"), database=database, clock=clock
+    )
     await book.open()
     return book
 
@@ -277,3 +279,30 @@ async def test_the_name_of_a_removed_agent_is_free_again(
     await book.new(ADA, "A third Ada.")
     again = await opened(folder, database, clock)
     assert (await again.get(ADA)).definition.instructions == "A third Ada."
+
+
+async def test_an_agent_is_told_the_house_s_base_and_has_the_skills_that_can_be_used(
+    book: AgentBook, folder: Path
+) -> None:
+    alone = (await book.get(ADA)).told
+    (folder / "BASE.md").write_text("Speak German.", encoding="utf-8")
+    based = (await book.get(ADA)).told
+    skill = folder.parent / "skills" / "letters"
+    skill.mkdir(parents=True)
+    text = "---\nname: letters\ndescription: How to write letters.\n---\n"
+    (skill / "SKILL.md").write_text(text, encoding="utf-8")
+    await book.put(ADA, "---\nname: Ada\nskills: [letters, sums, letters]\n---\nCount.")
+    standing = await book.get(ADA)
+    assert (standing.base, [it.name for it in standing.skills]) == ("Speak German.", ["letters"])
+    [warning] = standing.warnings
+    assert warning.startswith("There is no skill 'sums'. Put it in ")
+    assert len({alone, based, standing.told}) == 3
+    assert [it.told for it in await book.refresh() if it.name == ADA] == [standing.told]
+
+
+async def test_a_base_that_cannot_be_used_is_a_warning_at_every_agent(
+    book: AgentBook, folder: Path
+) -> None:
+    (folder / "BASE.md").write_bytes(b"\xff")
+    warnings = [standing.warnings for standing in await book.refresh()]
+    assert warnings == [("BASE.md is no text in UTF-8. Save it as one.",)] * 2

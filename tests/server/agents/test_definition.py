@@ -81,8 +81,8 @@ class Case:
 REFUSED = [
     Case(id="not-yaml", matter="name: [Ada", says=r"AGENT\.md, line 2: .*Correct the lines"),
     Case(id="tab", matter="limits:\n\trounds: 3", says=r"line 3: .*Correct the lines"),
-    Case(id="no-fields", matter="just words", says="there must be lines like 'provider: demo'"),
-    Case(id="list", matter="- name", says="there must be lines like 'provider: demo'"),
+    Case(id="no-fields", matter="just words", says="there must be lines like 'name: value'"),
+    Case(id="list", matter="- name", says="there must be lines like 'name: value'"),
     Case(id="no-such-day", matter="name: 2024-13-45", says=r"AGENT\.md, .*month must be in 1"),
     Case(id="tag", matter="name: !!python/name:os.system", says="could not determine a construct"),
     Case(id="unknown", matter="colour: red", says=r"field 'colour': .*Known fields: name, pro"),
@@ -126,3 +126,9 @@ def test_a_file_that_is_too_long_is_refused() -> None:
 def test_half_a_character_is_refused() -> None:
     with pytest.raises(Rejected, match="half of a character"):
         parse("Talk.\ud83d")
+
+
+@pytest.mark.parametrize("name", ["../letters", "Letters", "", "-", "x" * 65, "a/b"])
+def test_a_skill_that_is_named_by_no_name_is_refused(name: str) -> None:
+    with pytest.raises(Rejected, match=r"AGENT\.md, field 'skills\.0'"):
+        parse(f"---\nskills: ['{name}']\n---\n")

@@ -10,7 +10,14 @@ ADA = "---\nname: Ada\nmodel: gpt-9\n---\nCount."
 
 async def test_the_first_agent_is_there(house: House) -> None:
     assert await house.ask("GET", "/agents") == [
-        {"name": "salver", "title": "Salver", "provider": "demo", "model": "", "problem": ""}
+        {
+            "name": "salver",
+            "title": "Salver",
+            "provider": "demo",
+            "model": "",
+            "problem": "",
+            "warnings": [],
+        }
     ]
 
 

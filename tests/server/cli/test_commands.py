@@ -69,6 +69,7 @@ async def test_agents_are_listed_as_json(shell: Shell) -> None:
         "provider": "demo",
         "model": "",
         "problem": "",
+        "warnings": [],
     }
 
 

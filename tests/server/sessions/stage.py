@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from salver_server.agents import AgentBook, Definition
+from salver_server.agents import AgentBook, Definition, SkillBook
 from salver_server.errors import SalverError
 from salver_server.ids import AgentName, ChatId, InstallId, SessionId
 from salver_server.kit.background import background
@@ -221,7 +221,12 @@ async def set_stage(
     """The bus over this desk's database; at the end its server is gone, and its sandboxes live on."""
     places = Places(folder / "home", folder / "sockets")
     places.home.mkdir(exist_ok=True)
-    agents = AgentBook(folder=places.agents, database=desk.database, clock=desk.clock)
+    agents = AgentBook(
+        folder=places.agents,
+        skills=SkillBook(places.skills),
+        database=desk.database,
+        clock=desk.clock,
+    )
     await agents.open()
     if not (places.agents / SALVER / "AGENT.md").exists():
         await agents.put(SALVER, FIRST_AGENT)

@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from salver_server.agents import AgentBook, Definition
+from salver_server.agents import AgentBook, Definition, SkillBook
 from salver_server.errors import NeedsUser
 from salver_server.ids import ChatId, InstallId, SessionId
 from salver_server.kit.background import background
@@ -91,7 +91,12 @@ async def grave(talk: Talk, quick_path: Path) -> AsyncIterator[Grave]:
             database=desk.database,
             clock=desk.clock,
             runtimes={NAME: runtime},
-            agents=AgentBook(folder=places.agents, database=desk.database, clock=desk.clock),
+            agents=AgentBook(
+                folder=places.agents,
+                skills=SkillBook(places.skills),
+                database=desk.database,
+                clock=desk.clock,
+            ),
             gate=Shut(),
         )
         troubles: list[str] = []

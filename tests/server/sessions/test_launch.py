@@ -2,7 +2,8 @@ import json
 import os
 from pathlib import Path
 
-from salver_server.agents import parse
+from salver_server.agents import Skill, parse
+from salver_server.ids import SkillName
 from salver_server.runtimes import MIB, Identity, Limits
 from salver_server.sessions import launch, store
 from tests.server.sessions.conftest import Talk
@@ -29,6 +30,8 @@ async def test_a_runner_is_told_all_that_it_has_to_know(talk: Talk) -> None:
         token="token",
         pending=await talk.read(lambda conn: store.pending(conn, talk.session)),
         failpoint="",
+        base="Speak German.",
+        skills=[Skill(name=SkillName("letters"), description="How to.", folder=Path("/skills"))],
     )
     assert record == {
         "protocol": 1,
@@ -50,6 +53,14 @@ async def test_a_runner_is_told_all_that_it_has_to_know(talk: Talk) -> None:
         "instructions": "Count.",
         "token": "token",
         "limits": {"rounds": 7, "seconds": 12.5},
+        "surroundings": {
+            "base": "Speak German.",
+            "skills": [{"name": "letters", "description": "How to."}],
+            "web": "listed",
+            "memory_mb": 1024,
+            "processes": 256,
+            "disk_mb": 4096,
+        },
         "attempts": {"1": 1},
         "failpoint": "",
         "version": "",

@@ -193,6 +193,7 @@ def _folders(machine: Machine, launch: Launch) -> list[str]:
         "/salver/line": launch.line,
         "/salver/source": machine.source,
         **{f"/salver/packs/{name}": folder for name, folder in launch.packs.items()},
+        **{f"/salver/skills/{name}": folder for name, folder in launch.skills.items()},
     }
     read_write = {
         "/salver/out": launch.outbox,
