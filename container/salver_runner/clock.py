@@ -10,9 +10,14 @@ def stamp() -> str:
     return now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
 
 
+def now() -> datetime:
+    """This moment, in the local zone."""
+    return datetime.now(UTC).astimezone()
+
+
 def today() -> str:
     """The local day, `YYYY-MM-DD`."""
-    return datetime.now(UTC).astimezone().date().isoformat()
+    return now().date().isoformat()
 
 
 def elapsed() -> float:

@@ -39,6 +39,28 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Skill:
+    """Instructions that lie at /salver/skills/<name>, read when a task is of their kind."""
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What an agent is told of where it is, beside its own instructions."""
+
+    base: str = ""
+    """What the person tells all agents of the house."""
+    skills: tuple[Skill, ...] = ()
+    web: str = "none"
+    """How far the web is open to it."""
+    memory_mb: int = 0
+    processes: int = 0
+    disk_mb: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     session: str
     generation: int
@@ -53,6 +75,7 @@ class Launch:
     token: str
     """What the gateway knows this session by; no credential of a person's."""
     limits: Limits
+    surroundings: Surroundings = Surroundings()
     attempts: dict[int, int]
     """Inbound seq to attempts that ended in a crash; such messages are offered one at a time."""
     failpoint: str
@@ -77,6 +100,7 @@ def read_launch(path: Path) -> Launch:
         instructions=record["instructions"],
         token=record["token"],
         limits=Limits(rounds=record["limits"]["rounds"], seconds=record["limits"]["seconds"]),
+        surroundings=_surroundings(record["surroundings"]),
         attempts={int(seq): count for seq, count in record["attempts"].items()},
         failpoint=record["failpoint"],
     )
@@ -89,4 +113,15 @@ def _choice(record: dict[str, Any]) -> Choice:
         model=record["model"],
         window=record["window"],
         sees=record["sees"],
+    )
+
+
+def _surroundings(record: dict[str, Any]) -> Surroundings:
+    return Surroundings(
+        base=record["base"],
+        skills=tuple(Skill(**skill) for skill in record["skills"]),
+        web=record["web"],
+        memory_mb=record["memory_mb"],
+        processes=record["processes"],
+        disk_mb=record["disk_mb"],
     )

@@ -30,6 +30,14 @@ RECORD: dict[str, object] = {
     "instructions": "",
     "token": "",
     "limits": {"rounds": 50, "seconds": 900},
+    "surroundings": {
+        "base": "",
+        "skills": [],
+        "web": "none",
+        "memory_mb": 1024,
+        "processes": 256,
+        "disk_mb": 4096,
+    },
     "attempts": {},
     "failpoint": "",
 }

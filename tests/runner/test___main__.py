@@ -44,6 +44,14 @@ def launch(bus: Bus, **changes: object) -> None:
         "instructions": "",
         "token": "token",
         "limits": {"rounds": 50, "seconds": 900},
+        "surroundings": {
+            "base": "",
+            "skills": [],
+            "web": "none",
+            "memory_mb": 1024,
+            "processes": 256,
+            "disk_mb": 4096,
+        },
         "attempts": {},
         "failpoint": "",
     }

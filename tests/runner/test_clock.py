@@ -1,7 +1,7 @@
 import re
 import time
 
-from salver_runner.clock import elapsed, stamp, today
+from salver_runner.clock import elapsed, now, stamp, today
 
 
 def test_a_stamp_is_exactly_of_the_house_form() -> None:
@@ -20,3 +20,7 @@ def test_durations_are_taken_by_the_boot_clock() -> None:
 def test_a_day_is_that_of_the_local_clock() -> None:
     before, found = time.strftime("%Y-%m-%d"), today()
     assert before <= found <= time.strftime("%Y-%m-%d")
+
+
+def test_now_is_told_in_the_local_zone() -> None:
+    assert f"{now():%z}" == time.strftime("%z")

@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 
-from salver_runner.launch import PROTOCOL, Choice, Launch, Limits, Mismatch, read_launch
+from salver_runner.launch import (
+    PROTOCOL,
+    Choice,
+    Launch,
+    Limits,
+    Mismatch,
+    Skill,
+    Surroundings,
+    read_launch,
+)
 
 RECORD: dict[str, Any] = {
     "protocol": PROTOCOL,
@@ -20,6 +29,14 @@ RECORD: dict[str, Any] = {
     "instructions": "Be kind.",
     "token": "token",
     "limits": {"rounds": 50, "seconds": 900.0},
+    "surroundings": {
+        "base": "Speak German.",
+        "skills": [{"name": "letters", "description": "How to write letters."}],
+        "web": "listed",
+        "memory_mb": 1024,
+        "processes": 256,
+        "disk_mb": 4096,
+    },
     "attempts": {"4": 1},
     "failpoint": "",
 }
@@ -43,6 +60,14 @@ def test_a_launch_record_is_read_as_it_was_written(tmp_path: Path) -> None:
         instructions="Be kind.",
         token="token",
         limits=Limits(rounds=50, seconds=900),
+        surroundings=Surroundings(
+            base="Speak German.",
+            skills=(Skill(name="letters", description="How to write letters."),),
+            web="listed",
+            memory_mb=1024,
+            processes=256,
+            disk_mb=4096,
+        ),
         attempts={4: 1},
         failpoint="",
     )

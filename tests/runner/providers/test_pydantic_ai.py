@@ -27,7 +27,8 @@ async def test_a_request_holds_instructions_message_and_tools(
     [request] = model.requests
     [system, user] = request.messages
     assert system["role"] == "system"
-    assert system["content"].startswith("You are the house agent.\n\nYou take part in")
+    assert system["content"].startswith("You take part in a conversation")
+    assert system["content"].endswith("\n\nYou are the house agent.")
     assert user["role"] == "user"
     assert 'number="1" from="Ada"' in user["content"]
     assert [tool["function"]["name"] for tool in request.body["tools"]] == sorted(session.tools)
@@ -178,7 +179,7 @@ async def test_a_retried_attempt_is_told_what_was_done(
     session.write("!say ok")
     await session.run(session.begin(attempt=2, note="An earlier attempt was cut off."))
     [text] = model.requests[0].user_texts
-    assert text.startswith("<notice>\nAn earlier attempt was cut off.\n</notice>\n\n<message")
+    assert "</now>\n\n<notice>\nAn earlier attempt was cut off.\n</notice>\n\n<message" in text
 
 
 async def test_stopped_while_speaking_the_model_knows_what_it_had_said(

@@ -17,7 +17,9 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.tools import ToolDefinition
 
-from salver_runner.prompt import instructions, prompt
+from salver_runner.clock import now
+from salver_runner.instructions import instructions
+from salver_runner.prompt import prompt
 from salver_runner.providers.pydantic_ai.asking import Asking, Overflow, Unanswered
 from salver_runner.providers.pydantic_ai.history import read, written
 from salver_runner.providers.pydantic_ai.pictures import content
@@ -49,7 +51,7 @@ class Talk:
             taken = [] if last else turn.take()
             if not taken and not going_on:
                 return
-            text = prompt(taken, notice=SUM_UP if last else notice)
+            text = prompt(taken, now=now(), notice=SUM_UP if last else notice)
             notice = ""
             going_on = await self._round(content(text, taken), {} if last else turn.tools)
             if last:
@@ -94,7 +96,8 @@ class Talk:
         return Failed(exc.verdict.sentence)
 
     def _parameters(self, tools: Mapping[str, ToolSpec]) -> ModelRequestParameters:
-        form = instructions(self._turn.launch.instructions, self._notes)
+        turn = self._turn
+        form = str(instructions(turn.launch, notes=self._notes, tools=turn.tools))
         return ModelRequestParameters(
             function_tools=[_definition(tool) for tool in tools.values()],
             instruction_parts=[InstructionPart(content=form)],
