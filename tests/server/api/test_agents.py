@@ -29,6 +29,7 @@ async def test_an_agent_is_made_read_changed_and_removed(house: House) -> None:
         "provider": "demo",
         "model": "gpt-9",
         "problem": "",
+        "warnings": [],
         "text": ADA,
     }
     assert await house.ask("GET", "/agents/ada") == made
