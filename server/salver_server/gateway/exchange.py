@@ -64,6 +64,7 @@ class Exchange:
         self.writer = writer
         self._conn = h11.Connection(h11.SERVER, max_incomplete_event_size=LONGEST_HEAD)
         self._bodiless = False
+        self._seen_off = False
         self.status = 0
         """Of the answer, once it has begun."""
 
@@ -167,10 +168,13 @@ class Exchange:
         self.writer.close()
         async with asyncio.timeout(WRITING):
             await self.writer.wait_closed()
+        self._seen_off = True
 
     def cut(self) -> None:
         """Close at once; an answer that is not finished is seen to be cut off."""
-        self.writer.transport.abort()
+        # A transport that was closed while it still had something to write cannot be aborted any more.
+        if not self._seen_off:
+            self.writer.transport.abort()
 
     def _write(self, event: h11.Response | h11.Data | h11.EndOfMessage) -> None:
         data = self._conn.send(event)
