@@ -227,9 +227,12 @@ class Loop:
             released=[m.seq for m in turn.claimed if m not in ended],
             reply=reply,
             continuation=(turn.launch.provider, kept) if kept else None,
+            anew=turn.anew,
             context=turn.context.record() if turn.context else None,
         )
         if self._history is not None:
+            if turn.anew:
+                self._history.clear()
             self._history += kept
         self._line.ring()
         failpoint("runner.rung")

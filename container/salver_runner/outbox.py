@@ -182,9 +182,13 @@ class Outbox:
         released: list[int],
         reply: Mapping[str, object] | None,
         continuation: tuple[str, Sequence[object]] | None,
+        anew: bool = False,
         context: Mapping[str, object] | None = None,
     ) -> None:
-        """End the turn: reply, acknowledgements, releases, continuation and context, all or nothing."""
+        """End the turn: reply, acknowledgements, releases, continuation and context, all or nothing.
+
+        With `anew` the conversation goes on from this continuation alone.
+        """
         failpoint("runner.before-close")
         with self._transaction() as conn:
             if reply is not None:
@@ -203,13 +207,14 @@ class Outbox:
                 _append(conn, turn, attempt, "release", seq, {})
             if continuation is not None:
                 provider, messages = continuation
+                kept = {"provider": provider, "messages": messages}
                 _append(
                     conn,
                     turn,
                     attempt,
                     "continuation",
                     None,
-                    {"provider": provider, "messages": messages},
+                    kept | {"reset": True} if anew else kept,
                 )
             if context is not None:
                 _append(conn, turn, attempt, "context", None, context)

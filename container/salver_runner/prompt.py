@@ -18,7 +18,10 @@ WHOLE = "[The whole message is in /salver/in/inbound.db, an SQLite file, as `tex
 LONGEST_QUOTE = 2000
 LONGEST_NAME = 200
 
-NAMES = ("message", "context", "notice", "now", "quote", "summary", "skill", "own-notes", "fetched")
+NAMES = (
+    *("message", "context", "notice", "now", "quote", "summary", "skill", "own-notes", "fetched"),
+    "conversation",
+)
 """Of the elements that frame what a model reads."""
 FRAMES = re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(NAMES)})\b)", re.IGNORECASE)
 

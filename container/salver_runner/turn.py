@@ -55,6 +55,8 @@ class Turn:
     """The text of the reply so far."""
     kept: list[JsonObject] = field(default_factory=list[JsonObject])
     """Provider messages of this turn so far; always a state that the next turn can go on from."""
+    anew: bool = False
+    """`kept` stands in place of all history instead of behind it."""
     context: Context | None = None
     """What its last request was made of, as far as the provider says so."""
     rounds: int = 0

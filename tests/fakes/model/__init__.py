@@ -9,6 +9,9 @@ user message that begin with `!` are its orders, run one after the other:
     !recall        say all earlier user texts      !cut [TIMES]  drop the connection in mid-stream
     !think TEXT    stream reasoning                !fail STATUS [TIMES]  answer with this error
 
+What is put to it as a <conversation> it sums up: it says each line of it that begins with `fact:`. With a
+`context` it refuses requests of more characters, as the real thing does.
+
 `!cut` happens once unless told, `!fail` always; what follows them is done the next time. Like the real
 thing it is stateless (what is left of a message is worked out from the conversation), wants its key,
 and answers 400 when a tool call lacks its result or messages come in an order that is not allowed.
@@ -21,7 +24,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from tests.fakes.model.anthropic import Anthropic
 from tests.fakes.model.chat import Chat
@@ -56,11 +59,16 @@ class ScriptedModel:
         script: str = "",
         port: int = 0,
         record: Path | None = None,
+        context: int = FOREVER,
     ) -> None:
         self.wire = WIRES[wire]
         self.key = key if wire != "ollama" else None
         """None for a server that wants no key, and objects to one."""
         self.models = list(models)
+        self.context = context
+        """Characters of messages that a request may hold."""
+        self.sums_up: Literal["facts", "nothing", "never"] = "facts"
+        """What it says of a <conversation>."""
         self.requests: list[Received] = []
         self.hung_up = 0
         """Clients that left before their answer was whole."""
@@ -176,12 +184,26 @@ class ScriptedModel:
             await self._error(peer, 400, None, problem)
             return
         said = self.wire.said(received.body)
-        orders = outstanding(said, self._script)
+        if (length := sum(len(one.text) for one in said)) > self.context:
+            await self._error(peer, 400, "context_length_exceeded", _too_long(self.context, length))
+            return
+        orders = self._orders(said)
         if orders and orders[0].name == "fail" and self._mishap(orders[0], always=True):
             status = int(orders[0].rest.split()[0])
             await self._error(peer, status, None, f"The script says {status}.")
             return
         await self._stream(peer, received, said, orders)
+
+    def _orders(self, said: list[Said]) -> list[Order]:
+        if said[-1].text.startswith("<conversation>"):
+            match self.sums_up:
+                case "nothing":
+                    return []
+                case "never":
+                    return [Order(name="hold", rest="")]
+                case "facts":
+                    pass  # what a script says as well
+        return outstanding(said, self._script)
 
     def _mishap(self, order: Order, *, always: bool) -> bool:
         """Whether this mishap happens this time."""
@@ -238,3 +260,10 @@ class ScriptedModel:
         headers = [("retry-after", self.retry_after)] if self.retry_after else []
         body = self.wire.error(status, code, message)
         await peer.answer(status, body, [*self.headers, *headers])
+
+
+def _too_long(most: int, found: int) -> str:
+    return (
+        f"This model's maximum context length is {most} tokens. However, your messages resulted in"
+        f" {found} tokens. Please reduce the length of the messages."
+    )

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.model import KEY, WIRES, ScriptedModel
+from tests.fakes.model import FOREVER, KEY, WIRES, ScriptedModel
 
 
 @contextlib.asynccontextmanager
@@ -28,6 +28,7 @@ async def main() -> None:
     parser.add_argument("--wire", choices=WIRES, default="chat", help="the format it speaks")
     parser.add_argument("--script", default="", help="orders for messages that hold none")
     parser.add_argument("--key", default=KEY, help="the only key it takes; empty for none at all")
+    parser.add_argument("--context", type=int, default=FOREVER, help="characters of a request")
     parser.add_argument("--record", type=Path, help="every request, one JSON object a line")
     options = parser.parse_args()
     async with serving(
@@ -37,6 +38,7 @@ async def main() -> None:
         script=options.script.replace("\\n", os.linesep),
         key=options.key or None,
         record=options.record,
+        context=options.context,
     ):
         await asyncio.Event().wait()
 

@@ -152,7 +152,7 @@ class Events:
             "stop_reason": None,
             "stop_sequence": None,
             "usage": {
-                "input_tokens": len(str(self._body["messages"]).split()),
+                "input_tokens": len(str(self._body["messages"])) // 4,
                 "cache_creation_input_tokens": 0,
                 "cache_read_input_tokens": 3,
                 "output_tokens": 1,

@@ -146,7 +146,7 @@ class Chunks:
 
     async def end(self, *, called: bool) -> None:
         await self._choice({}, finish_reason="tool_calls" if called else "stop")
-        asked = sum(len(text(message).split()) for message in self._body["messages"])
+        asked = sum(len(text(message)) for message in self._body["messages"]) // 4
         options: Json = self._body.get("stream_options") or {}
         if options.get("include_usage"):
             usage = {

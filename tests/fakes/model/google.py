@@ -133,7 +133,7 @@ class Chunks:
         candidate: Json = {"content": {"role": "model", "parts": parts}, "index": 0}
         if reason:
             candidate["finishReason"] = reason
-        asked = len(str(self._received.body["contents"]).split())
+        asked = len(str(self._received.body["contents"])) // 4
         await data(
             self.peer,
             {

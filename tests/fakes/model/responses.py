@@ -201,11 +201,11 @@ class Events:
 
     def _response(self, status: str) -> Json:
         usage = {
-            "input_tokens": len(str(self._body["input"]).split()),
+            "input_tokens": len(str(self._body["input"])) // 4,
             "input_tokens_details": {"cached_tokens": 0},
             "output_tokens": self._words,
             "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": len(str(self._body["input"]).split()) + self._words,
+            "total_tokens": len(str(self._body["input"])) // 4 + self._words,
         }
         return {
             "id": f"resp_{self._id}",

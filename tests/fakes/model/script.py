@@ -71,6 +71,8 @@ class Wire(Protocol):
 
 def outstanding(said: Sequence[Said], script: str) -> list[Order]:
     """What is left to do, worked out from who said what so far."""
+    if said and said[-1].text.startswith("<conversation>"):
+        return _summary(said[-1].text)
     queue: list[Order] = []
     before = ""
     for one in said:
@@ -83,6 +85,11 @@ def outstanding(said: Sequence[Said], script: str) -> list[Order]:
             queue = []
         before = one.by
     return queue
+
+
+def _summary(text: str) -> list[Order]:
+    lines = [line for line in text.splitlines() if line.startswith("fact:")]
+    return [Order(name="say", rest=line) for line in lines or ["It was about nothing."]]
 
 
 def default(text: str, script: str) -> list[Order]:

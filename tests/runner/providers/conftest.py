@@ -113,7 +113,7 @@ class Session:
         try:
             await self.provider.turn(turn)
         finally:
-            self.history = self.history + turn.kept
+            self.history = list(turn.kept) if turn.anew else self.history + turn.kept
             self.waiting = [message for message in self.waiting if message not in turn.seen]
             self.outbox.close(
                 turn.number,
@@ -122,6 +122,7 @@ class Session:
                 released=[],
                 reply=None,
                 continuation=("pydantic-ai", list(turn.kept)),
+                anew=turn.anew,
             )
         return "".join(turn.said).strip()
 

@@ -13,10 +13,11 @@ import httpx2
 
 from salver_runner.clock import elapsed
 from salver_runner.launch import Choice
-from salver_runner.providers.pydantic_ai.asking import Asking, Patience
+from salver_runner.providers.pydantic_ai.asking import Asking, Patience, Unanswered
+from salver_runner.providers.pydantic_ai.conversation import Conversation
 from salver_runner.providers.pydantic_ai.talk import Talk
 from salver_runner.providers.pydantic_ai.wires import Door
-from salver_runner.turn import Failed, Turn
+from salver_runner.turn import Failed, JsonObject, Turn
 
 
 class PydanticAI:
@@ -28,6 +29,19 @@ class PydanticAI:
         """Who has answered in place of the first choice, and until when it is asked first."""
 
     async def turn(self, turn: Turn) -> None:
+        async with self._asking(turn) as asking:
+            await Talk(turn, asking).run()
+
+    async def compact(self, turn: Turn) -> list[JsonObject]:
+        async with self._asking(turn) as asking:
+            try:
+                shorter = await Conversation(turn, asking).shorter()
+            except Unanswered as exc:
+                raise Failed(exc.verdict.sentence) from exc
+        return turn.history if shorter is None else shorter
+
+    @asynccontextmanager
+    async def _asking(self, turn: Turn) -> AsyncGenerator[Asking]:
         choices = self._order(turn.launch.models)
         if not choices:
             raise Failed(
@@ -36,7 +50,7 @@ class PydanticAI:
         async with _open_door(turn, silence=self._patience.silence) as door:
             asking = Asking(turn, choices, door, self._patience, spread=self._spread)
             try:
-                await Talk(turn, asking).run()
+                yield asking
             finally:
                 if asking.choice != choices[0]:
                     self._stand_in = (asking.choice, elapsed() + self._patience.rest)

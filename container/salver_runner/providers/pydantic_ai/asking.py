@@ -85,6 +85,7 @@ class Asking:
         """What of it the person has not been told."""
         self._said = 0
         self._fresh = True
+        self._silent = False
 
     @property
     def choice(self) -> Choice:
@@ -116,6 +117,16 @@ class Asking:
                 pauses = iter(self._patience.pauses)
             else:
                 raise self._given_up(verdict)
+
+    async def silently(
+        self, messages: list[ModelMessage], parameters: ModelRequestParameters
+    ) -> ModelResponse:
+        """The same for an answer that is no part of the reply."""
+        self._silent = True
+        try:
+            return await self.answer(messages, parameters)
+        finally:
+            self._silent = False
 
     async def _ask(
         self, messages: list[ModelMessage], parameters: ModelRequestParameters
@@ -198,7 +209,7 @@ class Asking:
 
     def _introduce(self) -> None:
         """Say who answers and why, before a model that was not the first choice says anything."""
-        if self._untold:
+        if self._untold and not self._silent:
             self._turn.aside(trouble.introduction(self._untold, self.choice))
             self._untold = []
             self._said = len(self._turn.said)
@@ -206,7 +217,7 @@ class Asking:
 
     def _say(self, text: str) -> None:
         """Speak; a blank line sets one piece of writing apart from the one before."""
-        if not text:
+        if not text or self._silent:
             return
         self._introduce()
         self._turn.say(self._turn.gap() + text if self._fresh else text)

@@ -1,10 +1,8 @@
 """The rounds of one turn: what each request holds, and what is kept of it."""
 
 import asyncio
-from collections.abc import Mapping
 
 from pydantic_ai.messages import (
-    InstructionPart,
     ModelMessage,
     ModelRequest,
     ModelResponse,
@@ -14,16 +12,16 @@ from pydantic_ai.messages import (
     UserContent,
     UserPromptPart,
 )
-from pydantic_ai.models import ModelRequestParameters
-from pydantic_ai.tools import ToolDefinition
 
 from salver_runner.clock import now
 from salver_runner.instructions import instructions
 from salver_runner.prompt import prompt
 from salver_runner.providers.pydantic_ai.asking import Asking, Overflow, Unanswered
-from salver_runner.providers.pydantic_ai.history import read, written
+from salver_runner.providers.pydantic_ai.conversation import Conversation
+from salver_runner.providers.pydantic_ai.front import Front
 from salver_runner.providers.pydantic_ai.pictures import content
-from salver_runner.tools import Result, ToolSpec
+from salver_runner.providers.pydantic_ai.record import Record
+from salver_runner.tools import Result
 from salver_runner.turn import Failed, Turn
 from salver_runner.workspace import memory
 
@@ -37,13 +35,14 @@ class Talk:
     def __init__(self, turn: Turn, asking: Asking) -> None:
         self._turn = turn
         self._asking = asking
-        self._messages = read(turn.history)
-        self._notes = ""
+        self._conversation = Conversation(turn, asking)
+        self._record = Record()
 
     async def run(self) -> None:
         turn = self._turn
         # Once: what the agent notes during the turn, it knows from the call.
-        self._notes = await asyncio.to_thread(memory.notes)
+        notes = await asyncio.to_thread(memory.notes)
+        told = instructions(turn.launch, notes=notes, tools=turn.tools)
         notice, going_on = turn.note, False
         while True:
             last = turn.last_round and turn.rounds > 0
@@ -51,56 +50,66 @@ class Talk:
             taken = [] if last else turn.take()
             if not taken and not going_on:
                 return
-            text = prompt(taken, now=now(), notice=SUM_UP if last else notice)
+            notice = SUM_UP if last else notice
+            text = prompt(taken, now=now(), notice=notice)
+            self._record.asked(taken, text, notice)
             notice = ""
-            going_on = await self._round(content(text, taken), {} if last else turn.tools)
+            front = Front(told=told, tools={} if last else turn.tools)
+            going_on = await self._round(content(text, taken), front)
             if last:
                 return
 
-    async def _round(self, asking: str | list[UserContent], tools: Mapping[str, ToolSpec]) -> bool:
+    async def _round(self, asking: str | list[UserContent], front: Front) -> bool:
         """One request and all that it leads to, kept as a whole; true if tools were used."""
         self._turn.rounds += 1
         asked = [ModelRequest(parts=[UserPromptPart(asking)])] if asking else []
-        response = await self._answer(asked, tools)
+        asked, response = await self._answer(asked, front)
         calls = [part for part in response.parts if isinstance(part, ToolCallPart)]
-        if not tools:
+        if not front.tools:
             response.parts = [part for part in response.parts if part not in calls]
             calls = []
         await self._use(calls, asked, response)
         return bool(calls)
 
     async def _answer(
-        self, asked: list[ModelRequest], tools: Mapping[str, ToolSpec]
-    ) -> ModelResponse:
+        self, asked: list[ModelRequest], front: Front
+    ) -> tuple[list[ModelRequest], ModelResponse]:
+        """The answer, and what was asked: it may have been shortened."""
+        talk = self._conversation
         try:
-            return await self._asking.answer([*self._messages, *asked], self._parameters(tools))
+            asked = await talk.make_room(asked, fixed=front.size)
+            try:
+                response = await self._asked(asked, front)
+            except Overflow:
+                shorter = await talk.make_more_room(asked, fixed=front.size)
+                if shorter is None:
+                    raise
+                asked = shorter
+                response = await self._asked(asked, front)
         except asyncio.CancelledError:
-            self._keep(*asked, *self._partial())
+            talk.keep(*asked, *self._partial())
             raise
-        except Overflow as exc:
-            raise self._overflowed(exc) from exc
         except Unanswered as exc:
-            raise self._failed(exc, asked) from exc
+            if exc.verdict.poison:
+                # Something of this turn is what the vendor does not take; no later one may hold it.
+                talk.forget()
+            else:
+                talk.keep(*asked, *self._partial())
+            raise Failed(exc.verdict.sentence) from exc
+        return asked, response
 
-    def _overflowed(self, exc: Overflow) -> Failed:
-        # Whatever made it too long is of this turn.
-        self._turn.kept.clear()
-        return Failed(exc.verdict.sentence)
+    async def _asked(self, asked: list[ModelRequest], front: Front) -> ModelResponse:
+        messages = self._conversation.request(asked)
+        self._note(messages, front, None)
+        response = await self._asking.answer(messages, front.parameters)
+        self._note(messages, front, response)
+        return response
 
-    def _failed(self, exc: Unanswered, asked: list[ModelRequest]) -> Failed:
-        if exc.verdict.poison:
-            # Something of this turn is what the vendor does not take; no later one may hold it.
-            self._turn.kept.clear()
-        else:
-            self._keep(*asked, *self._partial())
-        return Failed(exc.verdict.sentence)
-
-    def _parameters(self, tools: Mapping[str, ToolSpec]) -> ModelRequestParameters:
-        turn = self._turn
-        form = str(instructions(turn.launch, notes=self._notes, tools=turn.tools))
-        return ModelRequestParameters(
-            function_tools=[_definition(tool) for tool in tools.values()],
-            instruction_parts=[InstructionPart(content=form)],
+    def _note(
+        self, messages: list[ModelMessage], front: Front, response: ModelResponse | None
+    ) -> None:
+        self._turn.context = self._record.context(
+            self._turn, self._asking.choice, front, messages, response
         )
 
     async def _use(
@@ -115,7 +124,9 @@ class Talk:
         finally:
             # A call without its result would make every later request invalid.
             returns += [_return(call, STOPPED) for call in calls[len(returns) :]]
-            self._keep(*asked, response, *([ModelRequest(parts=returns)] if returns else []))
+            self._conversation.keep(
+                *asked, response, *([ModelRequest(parts=returns)] if returns else [])
+            )
 
     async def _call(self, call: ToolCallPart) -> Result:
         try:
@@ -127,10 +138,6 @@ class Talk:
             )
         return await self._turn.use(call.tool_name, arguments)
 
-    def _keep(self, *messages: ModelMessage) -> None:
-        self._messages += messages
-        self._turn.kept += written(messages)
-
     def _partial(self) -> list[ModelResponse]:
         """What was said of an answer that was cut off, so that the model knows it."""
         text = self._asking.said.strip()
@@ -138,15 +145,6 @@ class Talk:
 
 
 STOPPED = Result(text="The turn was stopped before this call was done.", failed=True)
-
-
-def _definition(tool: ToolSpec) -> ToolDefinition:
-    return ToolDefinition(
-        name=tool.name,
-        description=tool.description,
-        parameters_json_schema=dict(tool.parameters),
-        strict=False,
-    )
 
 
 def _return(call: ToolCallPart, result: Result) -> ToolReturnPart:
