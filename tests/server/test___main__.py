@@ -70,7 +70,17 @@ def test_the_program_tells_its_version() -> None:
 def test_the_program_tells_its_commands() -> None:
     done = CliRunner().invoke(main, ["--help"])
     found = [line.split()[0] for line in done.output.partition("Commands:\n")[2].splitlines()]
-    assert found == ["agents", "chat", "resume", "serve", "sessions", "status", "stop", "usage"]
+    assert found == [
+        "agents",
+        "chat",
+        "resume",
+        "serve",
+        "sessions",
+        "skills",
+        "status",
+        "stop",
+        "usage",
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda it: it.name)
