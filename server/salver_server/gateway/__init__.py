@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from salver_server.calls import Ask, Meter, OverBudget, PriceUnknown
 from salver_server.clock import Clock
+from salver_server.errors import NeedsUser
 from salver_server.gateway.admission import (
     ASKING,
     Admitted,
@@ -63,6 +64,8 @@ LARGE = 500_000
 """Bytes of a request that is understood beside the event loop: it may take a quarter of a second."""
 HUNG_UP = 499
 """Metered as the status of a call whose client left before the answer began."""
+GIVEN_UP = 408
+"""The same, if it left before the call went out at all: nobody wants money for that."""
 
 
 @asynccontextmanager
@@ -272,12 +275,14 @@ class Gateway:
             try:
                 return await _unless_gone(exchange, self._pass_on(door, exchange, call, counter))
             finally:
-                status = exchange.status or HUNG_UP
+                status = exchange.status or (HUNG_UP if counter.asked else GIVEN_UP)
                 await self._meter.end(begun, status=status, tokens=counter.tokens)
         except OverBudget as exc:
             raise Refused(402, "over_budget", str(exc)) from exc
         except PriceUnknown as exc:
             raise Refused(402, "price_unknown", str(exc)) from exc
+        except NeedsUser as exc:
+            raise Refused(402, "not_recorded", str(exc)) from exc
         finally:
             door.metered.discard(exchange)
 

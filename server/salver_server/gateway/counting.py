@@ -16,6 +16,8 @@ class Counter:
     """Takes the pieces of one answer."""
 
     def __init__(self, spec: WireSpec) -> None:
+        self.asked = False
+        """Whether the request has gone out."""
         self._spec = spec
         self._events: Events | None = None
         self._whole = bytearray()

@@ -91,6 +91,12 @@ def inline(url: Any, where: str) -> None:
         refuse(f"{where} has to come as data, not as an address")
 
 
+def cached_shortly(holder: Json) -> None:
+    """Five minutes in the vendor's cache have one price, longer ones another."""
+    if inner(holder, "cache_control").get("ttl") not in (None, "5m"):
+        refuse("Salver lets nothing be cached for longer than five minutes")
+
+
 def most(*limits: int | None) -> int | None:
     """The largest of several limits, since nobody knows which one counts."""
     return max((limit for limit in limits if limit is not None), default=None)

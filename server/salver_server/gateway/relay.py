@@ -52,7 +52,7 @@ class Relay:
         """Answer the call; false when the upstream broke off in the middle."""
         about = {"session": session, "host": call.target.address.host}
         try:
-            response, key = await self._asked(call)
+            response, key = await self._asked(call, counter)
         except Refused as refusal:
             logger.warning("a model call failed", extra={**about, "cause": str(refusal)})
             return await exchange.refuse(refusal)
@@ -78,10 +78,13 @@ class Relay:
             await response.aclose()
         return True
 
-    async def _asked(self, call: Admitted) -> tuple[httpx2.Response, Secret | None]:
+    async def _asked(
+        self, call: Admitted, counter: Counter
+    ) -> tuple[httpx2.Response, Secret | None]:
         """The beginning of an answer that may be passed on, and the key that got it; raises `Refused`."""
         target = call.target
         key = await _key(target)
+        counter.asked = True
         response = await self._sent(call, key)
         if response.status_code == 401:
             # The owner may have set another one meanwhile.

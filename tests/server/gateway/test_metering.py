@@ -92,6 +92,7 @@ async def test_a_client_cannot_keep_a_stream_from_telling_its_tokens(
     ("refusal", "code"),
     [
         (OverBudget("The budget of 'salver' for today is spent. Raise it."), "over_budget"),
+        (NeedsUser("It could not be put on record. Free some space."), "not_recorded"),
         (PriceUnknown("Nobody knows what 'scripted' costs. Set its price."), "price_unknown"),
     ],
 )
@@ -166,7 +167,7 @@ async def test_closing_a_session_ends_its_calls(house: House, door: Path) -> Non
         assert [ended.status for ended in house.meter.ended] == [200]
 
 
-async def test_closing_the_house_ends_a_call_whose_key_nobody_hands_out(house: House) -> None:
+async def test_a_call_that_is_given_up_before_it_went_out_is_ended_as_such(house: House) -> None:
     class Slow(FakeUpstream):
         async def key(self) -> None:
             wanted.set()
@@ -179,7 +180,7 @@ async def test_closing_the_house_ends_a_call_whose_key_nobody_hands_out(house: H
     await wanted.wait()
     await house.gateway.close_all()
     writer.close()
-    assert [ended.status for ended in house.meter.ended] == [room.HUNG_UP]
+    assert [ended.status for ended in house.meter.ended] == [room.GIVEN_UP]
 
 
 async def test_without_a_meter_a_call_is_said_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -253,6 +253,12 @@ REFUSED: list[tuple[Wire, Json, str]] = [
     ("anthropic", {"service_tier": "auto"}, "service_tier"),
     ("anthropic", {"speed": "fast"}, "speed"),
     ("anthropic", {"cache_control": {"type": "ephemeral", "ttl": "1h"}}, "cached for longer"),
+    (
+        "chat",
+        said([{"type": "text", "text": "a", "cache_control": {"ttl": "1h"}}]),
+        "cached for longer",
+    ),
+    ("anthropic", {"tools": [{"name": "a", "cache_control": {"ttl": "1h"}}]}, "cached for longer"),
     # What others said, and what lies there
     ("chat", {"store": True}, "store"),
     ("chat", {"metadata": {"a": "b"}}, "metadata"),

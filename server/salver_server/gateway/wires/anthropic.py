@@ -6,6 +6,7 @@ from typing import Any
 from salver_server.calls import Tokens
 from salver_server.gateway.form import (
     an_object,
+    cached_shortly,
     count,
     flag,
     inner,
@@ -42,7 +43,7 @@ SOURCES = {
 def understand(body: Json, _: Route) -> Asked:
     only(body, FIELDS, "a request")
     flag(body, "stream")
-    _cache(body)
+    cached_shortly(body)
     _content(body.get("system"))
     for message in objects(body.get("messages"), "its 'messages'"):
         only(message, words("role content"), "a message")
@@ -50,7 +51,7 @@ def understand(body: Json, _: Route) -> Asked:
     for tool in objects(body.get("tools"), "its 'tools'"):
         if tool.get("type") not in (None, "custom"):
             refuse("Salver lets no tools through that the vendor runs")
-        _cache(tool)
+        cached_shortly(tool)
     return Asked(body=body, model=model(body), most_output=whole(body, "max_tokens"))
 
 
@@ -59,19 +60,13 @@ def _content(content: Any) -> None:
         return
     for block in objects(content, "the content of a message"):
         kind = only_kind(block, BLOCKS, "a message")
-        _cache(block)
+        cached_shortly(block)
         if kind in ("image", "document"):
             source = an_object(block.get("source"), f"the source of {kind}")
             if only_kind(source, SOURCES, f"the source of {kind}") == "content":
                 _content(source.get("content"))
         elif kind == "tool_result":
             _content(block.get("content"))
-
-
-def _cache(holder: Json) -> None:
-    """Five minutes have one price, longer ones another."""
-    if inner(holder, "cache_control").get("ttl") not in (None, "5m"):
-        refuse("Salver lets nothing be cached for longer than five minutes")
 
 
 def usage(event: Json) -> Usage | None:

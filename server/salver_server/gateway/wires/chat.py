@@ -4,6 +4,7 @@ from typing import Any
 
 from salver_server.calls import Tokens
 from salver_server.gateway.form import (
+    cached_shortly,
     count,
     flag,
     inline,
@@ -49,6 +50,7 @@ def understand(body: Json, _: Route) -> Asked:
         _content(message.get("content"))
     for tool in objects(body.get("tools"), "its 'tools'"):
         only_kind(tool, TOOLS, "its tools")
+        cached_shortly(tool)
     name = model(body)
     if name.endswith(":online") or "@preset/" in name:
         refuse(f"the model {name!r} stands for one that reaches the web or is set up elsewhere")
@@ -62,6 +64,7 @@ def _content(content: Any) -> None:
     if content is None or isinstance(content, str):
         return
     for part in objects(content, "the content of a message"):
+        cached_shortly(part)
         match only_kind(part, PARTS, "a message"):
             case "image_url":
                 inline(inner(part, "image_url").get("url"), "an image")
