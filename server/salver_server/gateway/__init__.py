@@ -7,19 +7,14 @@ call of all.
 """
 
 import asyncio
-import contextlib
 import logging
-import os
-import socket
-from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from salver_server.calls import Ask, Meter, OverBudget, PriceUnknown
 from salver_server.clock import Clock
-from salver_server.errors import NeedsUser
 from salver_server.gateway.admission import (
     ASKING,
     Admitted,
@@ -30,11 +25,11 @@ from salver_server.gateway.admission import (
     whole_body,
 )
 from salver_server.gateway.counting import Counter
+from salver_server.gateway.door import MOST_CONNECTIONS, Door, listening
 from salver_server.gateway.exchange import Exchange, Head, Refused
 from salver_server.gateway.meter import LogMeter
 from salver_server.gateway.upstream import Target, Upstream
 from salver_server.gateway.web import (
-    MOST_WAYS,
     ReachOf,
     Web,
     nowhere,
@@ -49,17 +44,10 @@ from salver_server.kit.pace import Pace
 if TYPE_CHECKING:
     from salver_server.gateway.relay import Relay
 
-__all__ = ["Gateway", "LogMeter", "Upstream", "open_gateway", "token_hash"]
+__all__ = ["Gateway", "LogMeter", "Pace", "Upstream", "open_gateway", "token_hash"]
 
 logger = logging.getLogger(__name__)
 
-MOST_CALLS = 4
-"""Model calls of one session at a time; each may hold a request body in memory."""
-MOST_CONNECTIONS = MOST_CALLS + MOST_WAYS
-REFUSALS_A_SECOND = 20
-"""Each is said in the log; who asks on and on for what it may not have is answered more slowly."""
-READING_A_SECOND = 100_000
-"""Microseconds that it may take to understand what one session asks; the rest waits."""
 LARGE = 500_000
 """Bytes of a request that is understood beside the event loop: it may take a quarter of a second."""
 HUNG_UP = 499
@@ -87,37 +75,6 @@ async def open_gateway(
             yield gateway
         finally:
             await gateway.close_all()
-
-
-@dataclass(slots=True, kw_only=True)
-class Door:
-    """One session's socket, and who may call through it."""
-
-    session: SessionId
-    agent: AgentName
-    path: Path
-    token_hash: bytes
-    targets: Mapping[str, Target]
-    """By the beginning of the path that leads to each."""
-    server: asyncio.Server | None = None
-    calls: dict[asyncio.Task[None], Exchange] = field(
-        default_factory=dict[asyncio.Task[None], Exchange]
-    )
-    metered: set[Exchange] = field(default_factory=set[Exchange])
-    """Calls that the meter knows of."""
-    model_calls: int = 0
-    refusals: Pace = field(default_factory=lambda: Pace(REFUSALS_A_SECOND))
-    understanding: asyncio.Lock = field(default_factory=asyncio.Lock)
-    reading: Pace = field(default_factory=lambda: Pace(READING_A_SECOND))
-
-    @contextmanager
-    def model_call(self) -> Generator[Refused | None]:
-        """One of those that a session may make at a time, or why it is one too many."""
-        self.model_calls += 1
-        try:
-            yield _too_many() if self.model_calls > MOST_CALLS else None
-        finally:
-            self.model_calls -= 1
 
 
 class Gateway:
@@ -281,8 +238,6 @@ class Gateway:
             raise Refused(402, "over_budget", str(exc)) from exc
         except PriceUnknown as exc:
             raise Refused(402, "price_unknown", str(exc)) from exc
-        except NeedsUser as exc:
-            raise Refused(402, "not_recorded", str(exc)) from exc
         finally:
             door.metered.discard(exchange)
 
@@ -300,10 +255,6 @@ def _load_relay() -> "Relay":
     from salver_server.gateway.relay import Relay
 
     return Relay()
-
-
-def _too_many() -> Refused:
-    return Refused(503, "not_allowed", f"At most {MOST_CALLS} calls go out at a time. Try again.")
 
 
 def _ask(door: Door, call: Admitted) -> Ask:
@@ -328,26 +279,6 @@ async def _unless_gone(exchange: Exchange, passing_on: Coroutine[Any, Any, bool]
         await asyncio.wait([calling])
         watching.cancel()
     return not calling.cancelled() and calling.result()
-
-
-def listening(path: Path, *, owner: tuple[int, int] | None) -> socket.socket:
-    """A socket at `path` that the sandbox may connect to; whoever finds it there finds it ready."""
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    aside = path.with_name(f".{path.name}")
-    try:
-        aside.unlink(missing_ok=True)
-        door.bind(str(aside))
-        aside.chmod(0o600)
-        if owner is not None:
-            os.chown(aside, *owner)
-        door.listen(MOST_CONNECTIONS)
-        aside.rename(path)
-    except BaseException:
-        door.close()
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise
-    return door
 
 
 BUSY = (

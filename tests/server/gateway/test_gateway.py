@@ -14,6 +14,7 @@ from salver_server import gateway as room
 from salver_server.clock import SystemClock
 from salver_server.errors import NeedsUser
 from salver_server.gateway import open_gateway, token_hash
+from salver_server.gateway.door import MOST_CALLS
 from salver_server.gateway.exchange import LONGEST_BODY
 from salver_server.ids import SessionId
 from tests.fakes.model import KEY, ScriptedModel
@@ -278,9 +279,9 @@ async def test_a_sandbox_that_hangs_up_before_the_answer_ends_the_call_too(house
 
 async def test_a_session_has_only_so_many_calls_at_a_time(door: Path, model: ScriptedModel) -> None:
     async with sandbox(door) as client, asyncio.TaskGroup() as tasks:
-        for _ in range(room.MOST_CALLS):
+        for _ in range(MOST_CALLS):
             tasks.create_task(client.post(CHAT, json=asking("!hold")))
-        await model.received(room.MOST_CALLS)
+        await model.received(MOST_CALLS)
         assert (await client.post(CHAT, json=asking("!say hello"))).status_code == 503
         model.released.set()
 
