@@ -25,7 +25,7 @@ from salver_server.kit.secret import Secret
 
 logger = logging.getLogger(__name__)
 
-SENT_ON = ("accept", "content-type", "user-agent")
+SENT_ON = ("accept", "user-agent")
 PASSED_BACK = ("content-type", "retry-after", "retry-after-ms", "x-request-id", "request-id")
 
 TIMEOUTS = httpx2.Timeout(connect=10, write=60, read=330, pool=10)
@@ -127,6 +127,9 @@ def _request(call: Admitted, key: Secret | None) -> httpx2.Request:
     }
     # An encoded answer would arrive in lumps.
     headers["accept-encoding"] = "identity"
+    if call.route.method == "POST":
+        # It is our own writing, whatever the sandbox says of its own.
+        headers["content-type"] = "application/json"
     if key is not None:
         scheme = "Bearer " if spec.key_header == "authorization" else ""
         headers[spec.key_header] = f"{scheme}{key.reveal()}"

@@ -126,12 +126,14 @@ async def test_only_harmless_headers_go_up(door: Path, model: ScriptedModel) -> 
         "anthropic-beta": "files-api-2025-04-14",
         "x-salver-turn": "3",
         "user-agent": "runner",
+        "content-type": "application/json; charset=utf-16",
     }
     async with sandbox(door) as client:
         await client.post(CHAT, json=asking("!say hello"), headers=extra)
     headers = model.requests[0].headers
     assert headers["user-agent"] == "runner"
     assert headers["accept-encoding"] == "identity"
+    assert headers["content-type"] == "application/json"
     assert set(headers) == {
         "host",
         "accept",
