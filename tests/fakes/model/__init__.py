@@ -184,8 +184,9 @@ class ScriptedModel:
             await self._error(peer, 400, None, problem)
             return
         said = self.wire.said(received.body)
-        if (length := sum(len(one.text) for one in said)) > self.context:
-            await self._error(peer, 400, "context_length_exceeded", _too_long(self.context, length))
+        length = sum(len(one.text) for one in said)
+        if length > self.context and (no := self.wire.overflow(length, self.context)):
+            await self._error(peer, *no)
             return
         orders = self._orders(said)
         if orders and orders[0].name == "fail" and self._mishap(orders[0], always=True):
@@ -260,10 +261,3 @@ class ScriptedModel:
         headers = [("retry-after", self.retry_after)] if self.retry_after else []
         body = self.wire.error(status, code, message)
         await peer.answer(status, body, [*self.headers, *headers])
-
-
-def _too_long(most: int, found: int) -> str:
-    return (
-        f"This model's maximum context length is {most} tokens. However, your messages resulted in"
-        f" {found} tokens. Please reduce the length of the messages."
-    )

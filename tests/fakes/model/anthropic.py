@@ -50,6 +50,9 @@ class Anthropic:
     def unknown(self, model: str) -> tuple[int, str | None, str]:
         return 404, None, f"model: {model}"
 
+    def overflow(self, tokens: int, window: int) -> tuple[int, str | None, str]:
+        return 400, None, f"prompt is too long: {tokens} tokens > {window} maximum"
+
     def error(self, status: int, code: str | None, message: str) -> Json:  # noqa: ARG002 - it has none
         error = {"type": KINDS.get(status, "api_error"), "message": message}
         return {"type": "error", "error": error, "request_id": "req_scripted"}

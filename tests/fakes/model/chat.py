@@ -46,6 +46,13 @@ class Chat:
     def unknown(self, model: str) -> tuple[int, str | None, str]:
         return 404, "model_not_found", f"The model `{model}` does not exist."
 
+    def overflow(self, tokens: int, window: int) -> tuple[int, str | None, str] | None:
+        words = (
+            f"This model's maximum context length is {window} tokens. However, your messages resulted"
+            f" in {tokens} tokens. Please reduce the length of the messages."
+        )
+        return 400, "context_length_exceeded", words
+
     def error(self, status: int, code: str | None, message: str) -> Json:
         kind = KINDS.get(status, "server_error")
         return {"error": {"message": message, "type": kind, "param": None, "code": code}}

@@ -54,6 +54,10 @@ class Google:
         )
         return 404, None, words
 
+    def overflow(self, tokens: int, window: int) -> tuple[int, str | None, str]:
+        words = f"The input token count ({tokens}) exceeds the maximum number of tokens allowed ({window})."
+        return 400, None, words
+
     def error(self, status: int, code: str | None, message: str) -> Json:  # noqa: ARG002 - it has none
         state = STATES.get(status, "INTERNAL")
         return {"error": {"code": status, "message": message, "status": state}}

@@ -16,6 +16,9 @@ class Ollama(Chat):
         """It takes messages in any order; what they lack, the model does not know."""
         return None if received.body.get("messages") else "[] is too short - 'messages'"
 
+    def overflow(self, tokens: int, window: int) -> None:  # noqa: ARG002 - it forgets the oldest ones
+        return None
+
     def error(self, status: int, code: str | None, message: str) -> Json:
         kind = "api_error" if status >= 404 else "invalid_request_error"
         return {"error": {"message": message, "type": kind, "param": None, "code": code}}

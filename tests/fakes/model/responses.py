@@ -33,6 +33,10 @@ class Responses(Chat):
     def objection(self, received: Received) -> str | None:
         return objection(received.body)
 
+    def overflow(self, tokens: int, window: int) -> tuple[int, str | None, str]:  # noqa: ARG002 - it tells no numbers
+        words = "Your input exceeds the context window of this model. Please adjust your input and try again."
+        return 400, "context_length_exceeded", words
+
     def answer(self, peer: Peer, received: Received, ident: int) -> Answer:
         return Events(peer, received.body, ident)
 

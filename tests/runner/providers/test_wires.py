@@ -221,3 +221,15 @@ async def test_a_request_that_is_not_taken_is_forgotten(session: Session) -> Non
     with pytest.raises(Failed, match=r"rejected the request.*The script says 400"):
         await session.ask("poison\n!fail 400")
     assert "poison" not in await session.ask("!recall")
+
+
+async def test_a_conversation_that_is_too_long_is_said_so_and_can_be_gone_on_from(
+    session: Session, vendor: Vendor, model: ScriptedModel
+) -> None:
+    if vendor.name == "ollama":
+        pytest.skip("it forgets the oldest messages silently")
+    await session.ask("!say hello")
+    model.context = 1000
+    with pytest.raises(Failed, match="conversation is too long for the model"):
+        await session.ask("word " * 400)
+    assert await session.ask("!say still here") == "still here"
