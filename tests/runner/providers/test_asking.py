@@ -181,3 +181,16 @@ async def test_pauses_are_spread(session: Session, models: dict[str, ScriptedMod
     await session.ask("!fail 503 1\n!say hello")
     assert len(models["openai"].requests) == 2
     assert asked == [0.0]
+
+
+async def test_a_request_tells_the_turn_and_the_sessions_token(
+    session: Session, models: dict[str, ScriptedModel]
+) -> None:
+    session.launch = replace(session.launch, models=(ANTHROPIC,))
+    await session.ask("!say hello")
+    await session.ask("!say hello")
+    headers = [one.headers for one in models["anthropic"].requests]
+    assert [(one["x-salver-turn"], one["x-api-key"]) for one in headers] == [
+        ("1", TOKEN),
+        ("2", TOKEN),
+    ]

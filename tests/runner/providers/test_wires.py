@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import json
-from collections.abc import Mapping
+import tempfile
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from salver_runner.inbox import File
 from salver_runner.launch import Choice, Wire
 from salver_runner.tools import Result
 from salver_runner.turn import Failed
+from salver_server.clock import SystemClock
+from salver_server.gateway import open_gateway, token_hash
+from salver_server.ids import AgentName
 from tests.fakes.model import MODEL, ScriptedModel
-from tests.runner.providers.conftest import TOKEN, Session, talking, tool
-from tests.runner.providers.hall import Hall
+from tests.fakes.upstream import FakeUpstream
+from tests.runner.providers.conftest import SESSION, TOKEN, Session, talking, tool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,36 +54,38 @@ def vendor(request: pytest.FixtureRequest) -> Vendor:
 
 
 @pytest.fixture
-def model(vendor: Vendor, hall: Hall) -> ScriptedModel:
-    return hall.invite(
-        vendor.name, ScriptedModel(wire=vendor.fake, key=TOKEN, models=[vendor.model])
-    )
+async def model(vendor: Vendor) -> AsyncGenerator[ScriptedModel]:
+    async with ScriptedModel(wire=vendor.fake, models=[vendor.model]) as model:
+        yield model
 
 
 @pytest.fixture
-def session(
+async def session(
     vendor: Vendor,
-    model: ScriptedModel,  # noqa: ARG001 - it answers
-    hall: Hall,
+    model: ScriptedModel,
     tmp_path: Path,
     workspace: Path,  # noqa: ARG001 - turns run in it
-) -> Session:
-    return talking(tmp_path, hall.path, vendor.choice)
+) -> AsyncGenerator[Session]:
+    upstream = FakeUpstream(
+        name=vendor.name, wire=vendor.wire, url=model.url, held=model.key, title="The vendor"
+    )
+    with tempfile.TemporaryDirectory(prefix="line-") as folder:  # sockets want short paths
+        path = Path(folder) / "gateway"
+        async with open_gateway(SystemClock()) as gateway:
+            await gateway.open(
+                SESSION,
+                path,
+                agent=AgentName("house"),
+                token_hash=token_hash(TOKEN),
+                upstreams=[upstream],
+            )
+            yield talking(tmp_path, path, vendor.choice)
 
 
 async def test_an_answer_is_streamed_piece_by_piece(session: Session) -> None:
     assert await session.ask("!say one two three") == "one two three"
     assert "".join(session.turns[0].said).split() == ["one", "two", "three"]
     assert len(session.turns[0].said) == 3
-
-
-async def test_a_request_tells_the_turn_and_the_sessions_token(
-    session: Session, model: ScriptedModel
-) -> None:
-    await session.ask("!say hello")
-    await session.ask("!say hello")
-    assert [one.headers["x-salver-turn"] for one in model.requests] == ["1", "2"]
-    assert TOKEN in str(model.requests[0].headers)
 
 
 async def test_several_calls_of_one_answer_are_answered_in_one_request(
