@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 REMEMBERED = timedelta(days=400)
 """Calls older than this are forgotten one by one; the sums of their days stay."""
+MOST_CALLS = 1_000_000
+"""The same for calls beyond the latest million: a sandbox may make as many as it likes."""
 LONGEST_TURN = timedelta(days=1)
 """A runner that begins anew numbers its turns anew: what is older is of another turn."""
 
@@ -105,7 +107,7 @@ class Ledger:
 
         def settle(conn: Connection) -> None:
             store.end(conn, opened, ended)
-            store.forget(conn, before=horizon)
+            store.forget(conn, before=horizon, upto=call - MOST_CALLS)
 
         try:
             await self._database.write(settle)

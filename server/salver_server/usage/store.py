@@ -58,6 +58,9 @@ class Whose:
     """Calls of the turn are no older."""
 
 
+MOST_MODELS = 100
+"""Of one session on one day that are told apart."""
+OTHERS = "(others)"
 UNANSWERED = (499, 504)
 """Ends without an answer that the vendor may want money for: the client left, or nobody waited on."""
 FAILED = f"(status >= 400 AND status NOT IN {UNANSWERED} AND input IS NULL)"
@@ -106,7 +109,7 @@ def end(conn: Connection, call: Opened, ended: Ended) -> None:
             call.session,
             call.agent,
             call.provider,
-            call.model,
+            _sum_of(conn, call),
             ended.failed,
             untold,
             ended.cost is None,
@@ -117,14 +120,24 @@ def end(conn: Connection, call: Opened, ended: Ended) -> None:
     )
 
 
+def _sum_of(conn: Connection, call: Opened) -> str:
+    """The name that the call is summed up under: a sandbox may make up any number of models."""
+    models, is_one = conn.execute(
+        "SELECT count(*), ifnull(max(provider = ? AND model = ?), 0) FROM usage_days WHERE day = ? AND session = ?",
+        (call.provider, call.model, call.day, call.session),
+    ).fetchone()
+    return call.model if is_one or models < MOST_MODELS else OTHERS
+
+
 def drop(conn: Connection, call: CallId) -> None:
     """The call was not made after all."""
     conn.execute("DELETE FROM model_calls WHERE id = ? AND ended_at IS NULL", (call,))
 
 
-def forget(conn: Connection, *, before: Stamp) -> None:
-    """Calls that ended and are older are no longer told apart; their days stay."""
-    conn.execute("DELETE FROM model_calls WHERE began_at < ? AND ended_at IS NOT NULL", (before,))
+def forget(conn: Connection, *, before: Stamp, upto: int) -> None:
+    """Calls that ended and are older, or have a lower number, are no longer told apart; their days stay."""
+    for which, value in (("began_at < ?", before), ("id <= ?", upto)):
+        conn.execute(f"DELETE FROM model_calls WHERE {which} AND ended_at IS NOT NULL", (value,))
 
 
 def open_calls(conn: Connection) -> list[Opened]:

@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from salver_server.agents import Budget
 from salver_server.calls import OverBudget, PriceUnknown, Tokens
+from salver_server.clock import Stamp
 from salver_server.ids import CallId, SessionId
+from salver_server.usage import store
 from salver_server.usage.budgets import Limit, Use
+from salver_server.usage.store import MOST_MODELS, OTHERS
 from tests.server.usage.conftest import ADA, BOB, DOLLAR, Till, ask
 
 SMALL = Tokens(input=1_000, output=100)
@@ -269,6 +272,23 @@ async def test_old_calls_are_forgotten_and_their_days_stay(till: Till) -> None:
     await till.call(ask(), SMALL)
     assert len(await till.rows("id")) == 1
     assert [row[0] for row in await till.rows("calls", "usage_days")] == [1, 1]
+
+
+async def test_calls_that_are_too_many_are_forgotten_by_their_number(till: Till) -> None:
+    calls = [await till.call(ask(), SMALL) for _ in range(5)]
+    under_way = await till.ledger.begin(ask())
+    await till.database.write(lambda conn: store.forget(conn, before=Stamp(""), upto=calls[2]))
+    assert [row[0] for row in await till.rows("id")] == [*calls[3:], under_way]
+    assert await till.rows("calls", "usage_days") == [(5,)]
+
+
+async def test_models_that_a_sandbox_makes_up_are_summed_up_together(till: Till) -> None:
+    await till.call(ask(model="0"), SMALL)
+    for number in range(MOST_MODELS + 5):
+        await till.call(ask(model=f"{number}"), None, status=404)
+    rows = {row[0]: row[1] for row in await till.rows("model, calls", "usage_days")}
+    assert len(rows) == MOST_MODELS + 1
+    assert (rows["0"], rows["1"], rows[OTHERS]) == (2, 1, 5)
 
 
 # Whatever the order
