@@ -23,6 +23,9 @@ LONGEST_SHOWN = 200
 """Characters of one argument among several, as people see it: it may be a whole file."""
 
 
+OUT_OF_TIME = "Ended before it was done: the time limit of this turn is reached."
+
+
 class Failed(Exception):
     """The turn cannot go on; the text is for the person: what happened, what to do now."""
 
@@ -133,11 +136,25 @@ class Turn:
             send=self.send,
             seen=self.seen_files,
         )
-        result = await tool.run(arguments, handed)
+        result = await self._in_time(tool, arguments, handed)
         self.line.tool(self.number, "tool-end", "failed" if result.failed else "done")
         # A tool that never waits must not keep orders and other live work from being heard.
         await asyncio.sleep(0)
         return result
+
+    async def _in_time(
+        self, tool: ToolSpec, arguments: Mapping[str, object], handed: Handed
+    ) -> Result:
+        """What the call came to, ended at the turn's limit: there must be time for a summary."""
+        left = self.began + self.launch.limits.seconds - elapsed()
+        limit = asyncio.timeout(max(0.0, left))
+        try:
+            async with limit:
+                return await tool.run(arguments, handed)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        return Result(text=OUT_OF_TIME, failed=True)
 
 
 def summary(arguments: Mapping[str, object]) -> str:

@@ -15,6 +15,7 @@ from types import ModuleType
 import psutil
 import pytest
 
+from salver_runner.context import Context
 from salver_runner.outbox import Ousted
 from salver_runner.turn import Turn
 from tests.runner.bus import Bus, LineEnd, leave_a_hot_journal, running
@@ -54,6 +55,45 @@ async def test_one_message_is_one_turn(bus: Bus) -> None:
     assert bus.rows("reply")[0].body["answers"] == [seq]
     assert bus.outcomes() == {seq: "answered"}
     assert line.text() == "hello\n"
+
+
+@timeless
+async def test_what_a_turn_went_by_is_part_of_its_end(
+    bus: Bus, scripted: Callable[[Callable[[Turn], Awaitable[None]]], str]
+) -> None:
+    async def answer(turn: Turn) -> None:
+        turn.kept.append({"said": len(turn.take())})
+        turn.context = Context(model="m", window=9, used=3, compacted=False, parts=[], messages=[1])
+
+    bus.write("hello")
+    async with LineEnd(bus.line) as line, running(bus, bus.launch(provider=scripted(answer))):
+        await line.until(bus.replies)
+    *_, kept, context = bus.rows()
+    assert (kept.kind, context.kind) == ("continuation", "context")
+    assert (context.body["model"], context.body["messages"]) == ("m", [1])
+
+
+@timeless
+async def test_a_turn_may_begin_the_conversation_anew(
+    bus: Bus, scripted: Callable[[Callable[[Turn], Awaitable[None]]], str]
+) -> None:
+    histories: list[object] = []
+
+    async def answer(turn: Turn) -> None:
+        histories.append(list(turn.history))
+        number = len(histories)
+        turn.anew = number == 2
+        turn.kept.extend({"of": number} for _ in turn.take())
+
+    bus.write("hello")
+    async with LineEnd(bus.line) as line, running(bus, bus.launch(provider=scripted(answer))):
+        for number in (1, 2):
+            await line.until(lambda number=number: len(bus.replies()) == number)
+            bus.write("hello")
+            line.ring()
+        await line.until(lambda: len(bus.replies()) == 3)
+    assert histories == [[], [{"of": 1}], [{"of": 2}]]
+    assert [row.body.get("reset") for row in bus.rows("continuation")] == [None, True, None]
 
 
 @timeless

@@ -1,12 +1,14 @@
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
+from salver_runner.clock import elapsed
 from salver_runner.inbox import Message
 from salver_runner.launch import Limits
 from salver_runner.tools import Handed, Result, ToolSpec
-from salver_runner.turn import Turn, summary
+from salver_runner.turn import OUT_OF_TIME, Turn, summary
 from tests.runner.bus import SENT_AT, Bus, cut_line
 from tests.runner.timeless import timeless
 
@@ -164,3 +166,36 @@ async def test_what_salver_says_itself_is_a_paragraph_of_its_own(bus: Bus) -> No
     turn.say(turn.gap() + "one\n")
     turn.aside("then")
     assert "".join(turn.said) == "*first*\n\none\n\n*then*"
+
+
+@timeless
+async def test_a_tool_is_ended_at_the_limit_of_its_turn(bus: Bus) -> None:
+    ended: list[str] = []
+
+    async def wait(_: Mapping[str, object], __: Handed) -> Result:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("wait")
+        return Result(text="done")
+
+    turn = Table(bus).turn
+    turn.launch = replace(turn.launch, limits=Limits(rounds=9, seconds=60))
+    turn.tools = {"wait": replace(ECHO, name="wait", run=wait)}
+    before = elapsed()
+    result = await turn.use("wait", {})
+    assert (result.text, result.failed) == (OUT_OF_TIME, True)
+    assert ended == ["wait"]
+    assert 60 <= elapsed() - before < 61
+    assert turn.last_round
+
+
+@timeless
+async def test_a_tool_that_gives_up_by_itself_does_so_in_its_own_words(bus: Bus) -> None:
+    async def late(_: Mapping[str, object], __: Handed) -> Result:
+        raise TimeoutError
+
+    turn = Table(bus).turn
+    turn.tools = {"late": replace(ECHO, name="late", run=late)}
+    with pytest.raises(TimeoutError):
+        await turn.use("late", {})

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from salver_runner.launch import Limits
 from salver_runner.providers.pydantic_ai.asking import Patience
 from salver_runner.tools import Result
-from salver_runner.turn import Failed
+from salver_runner.turn import OUT_OF_TIME, Failed
 from tests.fakes.model import KEY, ScriptedModel
 from tests.runner.providers.conftest import TOKEN, Door, Session, patient, tool
 
@@ -416,6 +417,16 @@ async def test_at_its_limit_a_turn_ends_with_a_summary(
     assert "The limit of this turn is reached" in model.requests[-1].user_texts[-1]
     assert len(model.requests) == 3
     assert await session.ask("!say next") == "next"
+
+
+async def test_when_its_time_is_up_in_the_middle_of_a_tool_a_turn_ends_with_a_summary(
+    session: Session, model: ScriptedModel
+) -> None:
+    session.launch = replace(session.launch, limits=Limits(rounds=20, seconds=0.3))
+    assert await session.ask("!shell sleep 60\n!shell true\n!say done") == "Left undone: true. done"
+    *_, result, asked = model.requests[-1].messages
+    assert result["content"] == OUT_OF_TIME
+    assert "The limit of this turn is reached" in asked["content"]
 
 
 async def test_what_comes_in_at_the_limit_opens_the_next_turn(session: Session) -> None:
