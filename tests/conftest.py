@@ -12,7 +12,17 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-SCRUBBED = ("SALVER_", "OPENAI_", "ANTHROPIC_", "XDG_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+# DBUS_: whoever runs the tests has a keychain of their own, which is none of theirs.
+SCRUBBED = (
+    "SALVER_",
+    "DBUS_",
+    "OPENAI_",
+    "ANTHROPIC_",
+    "XDG_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

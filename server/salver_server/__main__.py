@@ -35,30 +35,38 @@ def main() -> None:
     show_default="a free one",
     help="TCP port on 127.0.0.1.",
 )
+@click.option(
+    "--allow-key-file",
+    "key_file",
+    is_flag=True,
+    help="Where there is no keychain, let a file hold the key that seals your secrets.",
+)
 @json_option
-def serve(port: int, as_json: bool) -> None:
+def serve(port: int, key_file: bool, as_json: bool) -> None:
     """Start the server and stay until it is ended."""
     to_stderr()
     try:
-        sys.exit(asyncio.run(_serve(read_settings(), port, as_json=as_json)))
+        sys.exit(asyncio.run(_serve(read_settings(), port, key_file=key_file, as_json=as_json)))
     except* SalverError as group:
         for exc in _leaves(group):
             click.echo(f"salver: {exc}", err=True)
         sys.exit(EXIT_USAGE)
 
 
-async def _serve(settings: Settings, port: int, *, as_json: bool) -> int:
+async def _serve(settings: Settings, port: int, *, key_file: bool, as_json: bool) -> int:
     from salver_server.app import open_house  # half a second of imports that no other command needs
 
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    async with open_house(settings, port=port) as house:
+    async with open_house(settings, port=port, key_file=key_file) as house:
         problems = [
             f"runtime '{name}' does not work here: {probe.reason} {probe.fix}"
             for name, probe in (await house.rooms.probes()).items()
             if not probe.works
         ]
+        if (keys := house.rooms.vault.standing()).state == "file":
+            problems.append(keys.advice)
         click.echo(_as_json(house, problems) if as_json else _in_words(house, problems))
         sys.stdout.flush()
         await ended.wait()
@@ -72,7 +80,7 @@ def _in_words(house: "Running", problems: list[str]) -> str:
         f"Salver is ready, with its data in {house.rooms.settings.home}.",
         f'Talk to it from another terminal:  {_command()} chat "hello"',
         "End it with Ctrl-C.",
-        *(f"But {problem}" for problem in problems),
+        *(f"But: {problem}" for problem in problems),
     ]
     return "\n".join(lines)
 

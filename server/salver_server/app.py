@@ -3,41 +3,36 @@
 import asyncio
 import os
 import stat
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from compileall import compile_dir
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import urlsplit
-
-from pydantic import SecretStr
 
 from salver_server import channels, providers, runtimes
-from salver_server.agents import AgentBook, Budget, Definition, SkillBook
+from salver_server.accounts import Accounts, ModelGate, Trials
+from salver_server.agents import AgentBook, Budget, SkillBook
 from salver_server.api import Rooms, make_app
-from salver_server.calls import Wire
 from salver_server.channels import ChannelSpec
 from salver_server.clock import Clock, SystemClock, stamp
 from salver_server.delivery import Courier
 from salver_server.errors import NeedsUser, Rejected
-from salver_server.gateway import Gateway, open_gateway
+from salver_server.gateway import open_gateway
 from salver_server.ids import AgentName, ChannelName, SessionId
 from salver_server.intake import Intake
 from salver_server.kit import failpoint
 from salver_server.kit.background import background, forever
-from salver_server.kit.hosts import is_loopback
 from salver_server.kit.hub import Hub
 from salver_server.kit.lock import Held, Lock, lock
 from salver_server.kit.reserve import Reserve
-from salver_server.kit.secret import Secret
 from salver_server.kit.unix_http import Listeners, bind, serve_http
 from salver_server.messages import Changed, Event
-from salver_server.providers import Access, ProviderSpec
 from salver_server.providers.packs import Packs
 from salver_server.routing import book
 from salver_server.runtimes import Identity, RuntimeSpec, Site
+from salver_server.secrets import Keychain, open_vault
 from salver_server.sessions import store as bus
 from salver_server.sessions.adoption import Adoption
 from salver_server.sessions.house import House
@@ -78,9 +73,12 @@ async def open_house(
     clock: Clock | None = None,
     channel_specs: Mapping[ChannelName, ChannelSpec] | None = None,
     runtime_specs: Mapping[str, RuntimeSpec] | None = None,
+    keychain: Keychain | None = None,
+    key_file: bool = False,
 ) -> AsyncGenerator[Running]:
     """Everything, from the lock to the API; closed in the opposite order.
 
+    With `key_file` a person has consented to a key file, should there be no keychain.
     Raises `NeedsUser` when another server holds the data folder, or a person must put something right.
     """
     where = places(settings.home)
@@ -108,6 +106,8 @@ async def open_house(
             port=listeners.port,
             channel_specs=channel_specs if channel_specs is not None else channels.discover(),
             runtime_specs=runtime_specs if runtime_specs is not None else runtimes.discover(),
+            keychain=keychain,
+            key_file=key_file,
         )
         await stack.enter_async_context(serve_http(make_app(rooms), listeners))
         stack.callback(rooms.hub.close)
@@ -125,6 +125,8 @@ async def _open_rooms(
     port: int,
     channel_specs: Mapping[ChannelName, ChannelSpec],
     runtime_specs: Mapping[str, RuntimeSpec],
+    keychain: Keychain | None,
+    key_file: bool,
 ) -> Rooms:
     this = await database.write(install)
     identity = Identity(uid=this.uid, gid=this.gid)
@@ -133,16 +135,36 @@ async def _open_rooms(
     await agents.open()
     await asyncio.to_thread(compile_dir, container() / "salver_runner", quiet=2)
     prices = Prices(where.prices, clock=clock)
-    ledger = await _open_ledger(database, agents, prices, settings, clock=clock)
     site = Site(install=this.id, identity=identity, source=container())
     opened = {
         name: await stack.enter_async_context(spec.open(site))
         for name, spec in runtime_specs.items()
     }
+    vault = await stack.enter_async_context(
+        open_vault(
+            database,
+            home=where.home,
+            install=this.id,
+            clock=clock,
+            keychain=keychain,
+            file_allowed=key_file,
+        )
+    )
+    accounts = Accounts(
+        database=database,
+        vault=vault,
+        clock=clock,
+        specs=providers.discover(),
+        known=prices.known,
+    )
+    await accounts.open()
+    ledger = await _open_ledger(database, agents, accounts, prices, settings, clock=clock)
     gateway = await stack.enter_async_context(
         open_gateway(clock, owner=(identity.uid, identity.gid), meter=ledger)
     )
-    gate = ModelGate(gateway, Packs(where.packs, locks=container()), settings, database)
+    packs = Packs(where.packs, locks=container())
+    gate = ModelGate(gateway=gateway, packs=packs, accounts=accounts)
+    trials = Trials(gateway=gateway, accounts=accounts, folder=where.sockets)
     reading = await stack.enter_async_context(open_reading())
     tasks = await stack.enter_async_context(background())
     hub: Hub[SessionId, Event] = Hub()
@@ -228,13 +250,14 @@ async def _open_rooms(
         changed=changed,
     )
 
-    async def close_sessions_of(agent: AgentName) -> None:
+    async def leave(agent: AgentName) -> None:
         now = stamp(clock.now())
         for session in await database.read(lambda conn: bus.open_sessions_of(conn, agent)):
             await database.write(
                 lambda conn, session=session: bus.close_session(conn, session, now)
             )
             keeper.end_session(session, "Its agent was removed.")
+        await accounts.remove_all_of(agent)
 
     adoption = Adoption(house, keeper)
     await adoption.begin()
@@ -260,9 +283,12 @@ async def _open_rooms(
         keeper=keeper,
         courier=courier,
         hub=hub,
+        vault=vault,
+        accounts=accounts,
+        trials=trials,
+        leave=leave,
         ledger=ledger,
         prices=prices,
-        close_sessions_of=close_sessions_of,
         probes=house.probes,
         started_at=stamp(clock.now()),
         version=version("salver"),
@@ -272,7 +298,13 @@ async def _open_rooms(
 
 
 async def _open_ledger(
-    database: Database, agents: AgentBook, prices: Prices, settings: Settings, *, clock: Clock
+    database: Database,
+    agents: AgentBook,
+    accounts: Accounts,
+    prices: Prices,
+    settings: Settings,
+    *,
+    clock: Clock,
 ) -> Ledger:
     async def budget_of(agent: AgentName) -> Budget | None:
         try:
@@ -280,85 +312,16 @@ async def _open_ledger(
         except Rejected:  # it was removed meanwhile: its last call goes by the house's budget alone
             return None
 
-    host = urlsplit(settings.openai_base_url).hostname or ""
     ledger = Ledger(
         database=database,
         clock=clock,
         prices=prices,
         house_usd=settings.budget,
         budget_of=budget_of,
-        local=lambda _provider, _agent: is_loopback(host),
+        local=accounts.is_local,
     )
     await ledger.open()
     return ledger
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FromSettings:
-    """The one upstream that there is: any that speaks chat completions."""
-
-    url: str
-    plain: bool
-    held: SecretStr | None
-    name: str = "openai/v1"
-    title: str = "OpenAI-compatible"
-    wire: Wire = "chat"
-
-    async def key(self) -> Secret | None:
-        return Secret(self.held.get_secret_value()) if self.held else None
-
-
-class ModelGate:
-    """What the keeper asks of gateway and providers together: a way out for a session, and its packs."""
-
-    def __init__(
-        self, gateway: Gateway, packs: Packs, settings: Settings, database: Database
-    ) -> None:
-        self._gateway = gateway
-        self._packs = packs
-        self._database = database
-        self._specs = providers.discover()
-        self._access = Access(
-            openai_base_url=settings.openai_base_url,
-            openai_api_key=settings.openai_api_key,
-            openai_plain_http=settings.openai_plain_http,
-        )
-
-    async def open(
-        self, session: SessionId, path: Path, token_hash: bytes, definition: Definition
-    ) -> None:
-        endpoint = self._spec(definition).endpoint(self._access)
-        if endpoint is None:
-            return
-        row = self._database.glance(lambda conn: bus.session(conn, session))
-        assert row is not None
-        await self._gateway.open(
-            session,
-            path,
-            agent=row.agent,
-            token_hash=token_hash,
-            upstreams=[FromSettings(url=endpoint.url, plain=endpoint.plain, held=endpoint.key)],
-        )
-
-    async def close(self, session: SessionId) -> None:
-        await self._gateway.close(session)
-
-    async def packs(self, definition: Definition, say: Callable[[str], None]) -> dict[str, Path]:
-        spec = self._spec(definition)
-        if spec.needs_model and not definition.model:
-            raise NeedsUser(
-                f"Provider '{spec.name}' needs a model. Add a line like 'model: gpt-5-mini' to AGENT.md."
-            )
-        return {spec.pack: await self._packs.ready(spec.pack, say=say)} if spec.pack else {}
-
-    def _spec(self, definition: Definition) -> ProviderSpec:
-        spec = self._specs.get(definition.provider)
-        if spec is None:
-            raise NeedsUser(
-                f"There is no provider '{definition.provider}'. Choose one of {', '.join(sorted(self._specs))}"
-                " in AGENT.md."
-            )
-        return spec
 
 
 def _arm(settings: Settings, where: Places) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
 from salver_server.errors import Rejected
@@ -38,10 +38,6 @@ class Settings:
     """Bytes of disk that stay free: below it no sandbox is started."""
     failpoint: str = ""
     """For tests: `server:<name>` or `runner:<name>` stands still there; see kit/failpoint.py."""
-    openai_api_key: SecretStr | None = None
-    openai_base_url: str = "https://api.openai.com/v1"
-    openai_plain_http: bool = False
-    """Calls may go unencrypted to another computer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +101,13 @@ def read_settings() -> Settings:
     """Settings from the environment; raises `Rejected` naming the variable that is wrong."""
     found: dict[str, object] = {"home": platformdirs.user_data_path("salver")}
     for name in Settings.__dataclass_fields__:
-        variable = name.upper() if name.startswith("openai_") else f"SALVER_{name.upper()}"
-        if value := os.environ.get(variable):
+        if value := os.environ.get(f"SALVER_{name.upper()}"):
             found[name] = value
     try:
         settings = Settings(**found)  # pyright: ignore[reportArgumentType] - pydantic converts and checks
     except ValidationError as exc:
         problem = exc.errors()[0]
-        name = str(problem["loc"][0])
-        variable = name.upper() if name.startswith("openai_") else f"SALVER_{name.upper()}"
+        variable = f"SALVER_{str(problem['loc'][0]).upper()}"
         raise Rejected(
             f"{variable} is not usable: {problem['msg']}. Correct it or unset it."
         ) from exc

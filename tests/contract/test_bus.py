@@ -9,6 +9,7 @@ from salver_runner import launch as runner_launch
 from salver_runner.inbox import Inbox
 from salver_runner.outbox import Ack, Outbox
 from salver_server import sessions
+from salver_server.accounts import Choice, Model
 from salver_server.agents import parse
 from salver_server.clock import Stamp
 from salver_server.ids import AgentName, MessageId, SessionId
@@ -17,6 +18,7 @@ from salver_server.sessions import launch as server_launch
 from salver_server.sessions import line
 from salver_server.sessions.reading import open_reading
 from salver_server.sessions.store import Handover, Session
+from tests.server.accounts.conftest import account
 
 EPOCH = 4711
 HERE = Path(salver_runner.__file__).parent
@@ -110,8 +112,10 @@ def test_the_runner_reads_the_launch_record_that_the_server_writes(tmp_path: Pat
         tainted=False,
         attempts=1,
     )
+    model = Model(account=account("openai"), wire="responses", name="gpt-9", window=1000, sees=True)
+    choice = Choice(runner="pydantic-ai", pack=None, models=(model,))
     fields = server_launch.record(
-        session, definition, generation=3, token="t", pending=[waiting], failpoint=""
+        session, definition, choice, generation=3, token="t", pending=[waiting], failpoint=""
     )
     path = tmp_path / "launch.json"
     owner = tmp_path.stat()
@@ -119,7 +123,12 @@ def test_the_runner_reads_the_launch_record_that_the_server_writes(tmp_path: Pat
     server_launch.write(path, fields, identity)
     read = runner_launch.read_launch(path)
     assert (read.session, read.generation, read.epoch, read.read) == ("ses-1", 3, EPOCH, 9)
-    assert (read.agent, read.provider, read.instructions) == ("Ada", "demo", "Be brief.")
+    assert (read.agent, read.provider, read.instructions) == ("Ada", "pydantic-ai", "Be brief.")
+    assert read.models == (
+        runner_launch.Choice(
+            provider="openai", wire="responses", model="gpt-9", window=1000, sees=True
+        ),
+    )
     assert read.limits.rounds == 7
     assert read.attempts == {5: 1}
 

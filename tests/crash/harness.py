@@ -45,8 +45,13 @@ class Sent:
 @dataclass(slots=True)
 class House:
     home: Path
-    program: tuple[str, ...] = (sys.executable, "-m", "salver_server", "serve")
+    program: tuple[str, ...] = (
+        *(sys.executable, "-m", "salver_server", "serve"),
+        "--allow-key-file",  # no test has a keychain unless it brings one
+    )
     environment: dict[str, str] = field(default_factory=dict[str, str])
+    accounts: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    """By provider: what its account is set up with once the server runs."""
     kills: int = 0
     sent: list[Sent] = field(default_factory=list[Sent])
     _process: subprocess.Popen[bytes] | None = None
@@ -77,6 +82,7 @@ class House:
         until = time.monotonic() + READY
         while time.monotonic() < until:
             if _listens(places(self.home).api_socket):
+                self._set_up()
                 return
             if self._process.poll() is not None:
                 raise AssertionError(
@@ -86,6 +92,12 @@ class House:
                 return
             time.sleep(0.01)
         raise AssertionError(f"the server did not answer:\n{self.log()[-4000:]}")
+
+    def _set_up(self) -> None:
+        """What `salver provider set` does."""
+        while self.accounts:
+            provider, account = self.accounts.popitem()
+            self.ask("PUT", f"/providers/{provider}", json=account)
 
     def kill(self) -> None:
         """SIGKILL the server, if it runs."""

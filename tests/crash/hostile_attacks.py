@@ -565,12 +565,10 @@ def flood_gateway(what: str) -> None:
 
 def _flood_gateway(what: str) -> None:
     token = json.loads(LAUNCH.read_text(encoding="utf-8"))["token"]
-    head = (
-        f"POST /openai/v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n"
-    )
+    head = f"POST /demo/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n"
     piece = {
         "connections": b"",
-        "strangers": b"GET /openai/v1/models HTTP/1.1\r\nhost: x\r\n\r\n",
+        "strangers": b"GET /demo/models HTTP/1.1\r\nhost: x\r\n\r\n",
         "bodies": f"{head}content-length: 33000000\r\n\r\n".encode() + b"x" * 33_000_000,
         "objects": f"{head}content-length: 1600018\r\n\r\n".encode()
         + b'{"model":"m","messages":['

@@ -3,14 +3,11 @@
 from dataclasses import replace
 
 from salver_server.__main__ import main
-from salver_server.providers import Access, Endpoint, demo
+from salver_server.providers import demo
 
-
-def nowhere(_: Access) -> Endpoint:
-    return Endpoint(url="http://127.0.0.1:9/v1")
-
-
-demo.PROVIDER = replace(demo.PROVIDER, endpoint=nowhere)
+demo.PROVIDER = replace(
+    demo.PROVIDER, wire="chat", base_url="http://127.0.0.1:9/v1", suggested="nobody"
+)
 
 if __name__ == "__main__":
     main()

@@ -38,6 +38,7 @@ def besieged(tmp_path_factory: pytest.TempPathFactory) -> Generator[Siege]:
     with house(tmp_path_factory.mktemp("siege"), SALVER_MOST_SANDBOXES="16") as home:
         # With a gateway, which an agent without a model would not have.
         home.program = (sys.executable, "-m", "tests.crash.hostile_server", "serve")
+        home.accounts = {"demo": {}}
         yield begun(home)
 
 

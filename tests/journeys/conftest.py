@@ -49,12 +49,13 @@ class Build(Protocol):
 
 @pytest.fixture
 def build(tmp_path: Path, request: pytest.FixtureRequest) -> Generator[Build]:
-    """Makes a house for a provider, its variables added to the server's environment; nobody is in it yet."""
+    """Makes a house for a provider, these variables in its server's environment; nobody is in it yet."""
     with ExitStack() as stack:
 
         def build(provider: Provider = DEMO, **environment: str) -> House:
             home = stack.enter_context(harness.house(tmp_path))
-            home.environment = {"PYTHONWARNINGS": "default", **provider.environment, **environment}
+            home.environment = {"PYTHONWARNINGS": "default", **environment}
+            home.accounts = dict(provider.accounts)
             if provider is not DEMO:
                 pack: Path = request.getfixturevalue("pack")
                 (home.home / "packs").mkdir(mode=0o700)

@@ -27,8 +27,8 @@ class Provider:
     """Its lines in the front matter of AGENT.md."""
     keep: str
     """What a line begins with whose text is to be kept; `!recall` says it again."""
-    environment: dict[str, str] = field(default_factory=dict[str, str])
-    """Of the server."""
+    accounts: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    """By provider: what its account is set up with."""
 
     def agent(self, instructions: str = "You are the agent of a journey.") -> str:
         """An AGENT.md."""
@@ -49,10 +49,10 @@ class Model:
     def provider(self) -> Provider:
         return Provider(
             name="pydantic-ai",
-            matter=f"provider: pydantic-ai\nmodel: {MODEL}\n",
+            matter=f"provider: openai-compatible\nmodel: {MODEL}\n",
             # Everything that a person wrote is recalled; thinking only passes the time.
             keep="!think",
-            environment={"OPENAI_BASE_URL": self.url, "OPENAI_API_KEY": KEY},
+            accounts={"openai-compatible": {"base_url": self.url, "key": KEY}},
         )
 
     def requests(self, about: str) -> list[list[dict[str, Any]]]:

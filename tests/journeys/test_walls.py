@@ -1,5 +1,6 @@
 """What a sandbox never gets: the owner's key, a network, a way back into the server."""
 
+import base64
 import contextlib
 import os
 import socket
@@ -14,7 +15,8 @@ from salver_server.settings import places
 from tests.crash.harness import House
 from tests.journeys import inside
 from tests.journeys.conftest import Build
-from tests.journeys.providers import KEY, Model, Provider
+from tests.journeys.keyring import item, keyring
+from tests.journeys.providers import DEMO, KEY, Model, Provider
 from tests.journeys.talk import Talk
 
 pytestmark = [pytest.mark.slow, pytest.mark.sandbox]
@@ -48,7 +50,9 @@ for place in sys.argv[1:]:
 def test_the_key_is_nowhere_in_the_sandbox_nor_in_any_file(
     build: Build, provider: Provider
 ) -> None:
-    home = build(provider, OPENAI_API_KEY=KEY)
+    home = build(provider)
+    if provider is DEMO:
+        home.accounts = {"openai": {"key": KEY}}
     lay(home, "look.sh", LOOK)
     home.start()
     talk = Talk(home=home)
@@ -56,24 +60,72 @@ def test_the_key_is_nowhere_in_the_sandbox_nor_in_any_file(
     assert environment.startswith("/proc/")
     assert environment.endswith("/environ")
     assert planted == "/workspace/planted"
+    master = (home.home / "secrets.key").read_text(encoding="ascii")
+    search(home, talk, [KEY, *spellings(master)], kept_in=[home.home / "secrets.key"])
 
+
+def test_with_a_keychain_the_key_and_the_one_that_seals_it_are_in_no_file_at_all(
+    build: Build, model: Model, tmp_path: Path
+) -> None:
+    with keyring(tmp_path / "keyring") as environment:
+        home = build(model.provider, **environment)
+        home.start()
+        talk = Talk(home=home)
+        talk.ask("hello")
+        assert home.ask("GET", "/keychain")["state"] == "ready"
+        ((install,),) = home.rows("SELECT id FROM install")
+        master = item(environment, install)
+        assert master is not None
+        search(home, talk, [KEY, *spellings(master)], kept_in=[])
+        home.end()
+
+
+def test_a_key_is_had_again_after_a_restart_and_each_use_is_on_record(
+    build: Build, model: Model
+) -> None:
+    home = build(model.provider)
+    home.start()
+    talk = Talk(home=home)
+    talk.ask("hello")
+    talk.ask("hello again")
+    assert home.end() == 0
+    home.start()
+    talk.ask("and now?")
+    uses = home.ask("GET", "/keychain/uses")
+    # One for each session start that made a call, however many calls it made.
+    assert [(use["secret"], use["purpose"], use["session"]) for use in uses] == [
+        ("provider.openai-compatible", "model calls", talk.session)
+    ] * 2
+
+
+def test_a_key_that_is_refused_is_quoted_to_nobody(build: Build, model: Model) -> None:
+    home = build(model.provider)
+    home.accounts["openai-compatible"] = {"base_url": model.url, "key": WRONG_KEY}
+    home.start()
+    talk = Talk(home=home)
+    reason = talk.end(talk.say(ends=("failed",)))["reason"]
+    assert "salver provider set openai-compatible" in reason
     for process in inside.everyone(talk.session):
-        assert not whereabouts(process, KEY)
-    assert files_with(home, KEY) == []
+        assert not whereabouts(process, WRONG_KEY)
+    assert files_with(home, WRONG_KEY) == []
+
+
+def search(home: House, talk: Talk, keys: list[str | bytes], *, kept_in: list[Path]) -> None:
+    """Look for these in all that a sandbox has, and in all that was written, but for where they are kept."""
+    for key in keys:
+        for process in inside.everyone(talk.session):
+            assert not whereabouts(process, key)
+        assert [path for path in files_with(home, key) if path not in kept_in] == []
     # The search itself finds what is there.
     assert whereabouts(inside.everyone(talk.session)[0], talk.session)
     assert files_with(home, talk.session)
 
 
-def test_a_key_that_is_refused_is_quoted_to_nobody(build: Build, model: Model) -> None:
-    home = build(model.provider, OPENAI_API_KEY=WRONG_KEY)
-    home.start()
-    talk = Talk(home=home)
-    reason = talk.end(talk.say(ends=("failed",)))["reason"]
-    assert "refused the key" in reason
-    for process in inside.everyone(talk.session):
-        assert not whereabouts(process, WRONG_KEY)
-    assert files_with(home, WRONG_KEY) == []
+def spellings(master: str) -> Iterator[str | bytes]:
+    """A master key as it is kept, and the bytes themselves."""
+    for word in master.split():
+        yield word
+        yield base64.b64decode(word)
 
 
 def lay(home: House, name: str, text: str) -> None:
@@ -83,12 +135,13 @@ def lay(home: House, name: str, text: str) -> None:
     (work / name).write_text(text, encoding="utf-8")
 
 
-def whereabouts(process: psutil.Process, key: str) -> list[str]:
+def whereabouts(process: psutil.Process, key: str | bytes) -> list[str]:
     """Where a process has the key: its environment, its command line, its memory."""
-    about = {"environ": str(process.environ()), "cmdline": str(process.cmdline())}
-    found = [name for name, text in about.items() if key in text]
+    key = key.encode() if isinstance(key, str) else key
+    folder = Path("/proc", str(process.pid))
+    found = [name for name in ("environ", "cmdline") if key in (folder / name).read_bytes()]
     # Nobody but root may look into the memory of a process that is not his child.
-    if os.geteuid() == 0 and any(key.encode() in region for region in memory(process.pid)):
+    if os.geteuid() == 0 and any(key in region for region in memory(process.pid)):
         found.append("memory")
     return found
 
@@ -106,12 +159,13 @@ def memory(pid: int) -> Iterator[bytes]:
                     yield file.read(end - start)
 
 
-def files_with(home: House, key: str) -> list[Path]:
+def files_with(home: House, key: str | bytes) -> list[Path]:
     """Databases, logs, transcripts, workspaces, sockets' folders: whatever the house has written."""
+    key = key.encode() if isinstance(key, str) else key
     folders = (home.home, places(home.home).sockets)
     files = [path for folder in folders for path in folder.rglob("*")]
     files.append(home.home.parent / "serve.log")
-    return [path for path in files if path.is_file() and key.encode() in path.read_bytes()]
+    return [path for path in files if path.is_file() and key in path.read_bytes()]
 
 
 def test_a_sandbox_reaches_no_address_of_this_computer_and_no_door_of_the_server(

@@ -22,6 +22,7 @@ from salver_server.sessions import store
 from salver_server.store import Database, open_database
 from salver_server.store.migrate import migrate
 from tests.fakes.clock import FakeClock
+from tests.fakes.keychain import FakeKeychain
 
 SALVER = AgentName("salver")
 MEMORY = "/dev/shm"
@@ -30,6 +31,13 @@ MEMORY = "/dev/shm"
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture
+def keychain() -> Iterator[FakeKeychain]:
+    keychain = FakeKeychain()
+    yield keychain
+    keychain.answer()
 
 
 @pytest.fixture(scope="session")

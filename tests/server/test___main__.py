@@ -73,6 +73,8 @@ def test_the_program_tells_its_commands() -> None:
     assert found == [
         "agents",
         "chat",
+        "keychain",
+        "provider",
         "resume",
         "serve",
         "sessions",

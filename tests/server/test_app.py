@@ -2,6 +2,8 @@ import json
 import os
 import socket
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -12,16 +14,30 @@ from salver_server.clock import stamp
 from salver_server.errors import Missing, NeedsUser
 from salver_server.ids import AgentName, ChannelName
 from salver_server.intake.accept import local
+from salver_server.kit.secret import Secret
 from salver_server.routing import store as routing
 from salver_server.sessions import store
 from salver_server.settings import Settings, places
 from salver_server.store import Database
 from tests.fakes.channel import FakeChannel
 from tests.fakes.clock import NOON, FakeClock
+from tests.fakes.keychain import FakeKeychain
 from tests.fakes.runtime import FAKE, NAME
 from tests.server.conftest import SALVER
 
 RUNTIMES = {NAME: FAKE}
+
+LOADED = """\
+import asyncio, sys
+from salver_server.app import open_house
+from salver_server.settings import read_settings
+
+async def main():
+    async with open_house(read_settings()):
+        print(*sys.modules)
+
+asyncio.run(main())
+"""
 
 
 @pytest.fixture
@@ -83,6 +99,41 @@ async def test_a_house_that_was_closed_can_be_opened_again(settings: Settings) -
         async with open_house(settings, runtime_specs=RUNTIMES) as running:
             assert running.socket.is_socket()
         assert not running.socket.exists()
+
+
+async def test_a_start_asks_no_keychain(settings: Settings) -> None:
+    keychain = FakeKeychain()
+    async with open_house(settings, runtime_specs=RUNTIMES, keychain=keychain) as running:
+        await running.rooms.accounts.put("openai", key=Secret("sk-1"))
+    keychain.calls.clear()
+    async with open_house(settings, runtime_specs=RUNTIMES, keychain=keychain) as running:
+        assert (running.rooms.vault.standing().state, keychain.calls) == ("unasked", [])
+
+
+def test_a_start_loads_nothing_that_only_keys_and_calls_need(settings: Settings) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED],
+        env={**os.environ, "SALVER_HOME": str(settings.home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(done.stdout.split())
+    assert "salver_server.secrets.vault" in loaded
+    assert loaded & {"keyring", "cryptography", "secretstorage", "httpx2"} == set()
+
+
+async def test_with_consent_given_at_the_start_a_key_file_is_made_when_it_is_needed(
+    settings: Settings,
+) -> None:
+    keychain = FakeKeychain()
+    keychain.fail("absent")
+    async with open_house(
+        settings, runtime_specs=RUNTIMES, keychain=keychain, key_file=True
+    ) as running:
+        assert not (settings.home / "secrets.key").exists()
+        await running.rooms.accounts.put("openai", key=Secret("sk-1"))
+        assert running.rooms.vault.standing().state == "file"
 
 
 async def test_a_folder_that_can_not_be_made_is_said(settings: Settings) -> None:

@@ -27,7 +27,6 @@ FIRST = AgentName("salver")
 TEMPLATE = """\
 ---
 name: "{title}"
-provider: demo
 ---
 You are {title}, a personal agent. You work in /workspace, in a sandbox of your own.
 Answer briefly and say what you did.

@@ -52,8 +52,12 @@ class Definition(BaseModel):
 
     name: Annotated[str, Field(min_length=1, max_length=80)] = "Salver"
     """How people call it."""
-    provider: str = "demo"
+    provider: str = ""
+    """Empty is the house's default."""
     model: str = ""
+    """Empty is the account's, or the provider's suggestion."""
+    fallback: list[str] = []
+    """What stands in for a model that fails, in order: a provider, or a provider and a model behind a slash."""
     runtime: str = ""
     """Empty is the house's default."""
     limits: Bounds = Bounds()

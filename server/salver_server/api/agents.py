@@ -4,7 +4,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from salver_server.agents import Standing
-from salver_server.api.rooms import Use
+from salver_server.api.rooms import Rooms, Use
+from salver_server.errors import NeedsUser
 from salver_server.ids import AgentName
 
 router = APIRouter(prefix="/agents", tags=["agents"])
@@ -15,7 +16,10 @@ class Agent(BaseModel):
     """Its folder; what commands and wirings call it."""
     title: str
     provider: str
+    """As in AGENT.md; empty is the default one."""
     model: str
+    runs_with: str
+    """The models in their order, as things stand, or what is lacking."""
     problem: str
     """Why AGENT.md as it lies there is not used; empty if it is."""
     warnings: list[str] = []
@@ -44,9 +48,9 @@ class Removed(BaseModel):
 @router.get("")
 async def agents(rooms: Use) -> list[Agent]:
     """Every agent, those included that cannot be used yet."""
-    usable = [_agent(standing) for standing in await rooms.agents.refresh()]
+    usable = [_agent(rooms, standing) for standing in await rooms.agents.refresh()]
     others = [
-        Agent(name=name, title=name, provider="", model="", problem=problem)
+        Agent(name=name, title=name, provider="", model="", runs_with="", problem=problem)
         for name, problem in rooms.agents.unusable.items()
     ]
     return sorted(usable + others, key=lambda agent: agent.name)
@@ -54,39 +58,47 @@ async def agents(rooms: Use) -> list[Agent]:
 
 @router.get("/{name}")
 async def agent(rooms: Use, name: AgentName) -> AgentFile:
-    return _file(await rooms.agents.get(name))
+    return _file(rooms, await rooms.agents.get(name))
 
 
 @router.post("", status_code=201)
 async def new(rooms: Use, body: NewAgent) -> AgentFile:
-    return _file(await rooms.agents.new(body.name, body.text))
+    return _file(rooms, await rooms.agents.new(body.name, body.text))
 
 
 @router.put("/{name}")
 async def edit(rooms: Use, name: AgentName, body: Text) -> AgentFile:
     """Replace AGENT.md; a text that cannot be used is refused and changes nothing."""
     rooms.agents.require(name)
-    return _file(await rooms.agents.put(name, body.text))
+    return _file(rooms, await rooms.agents.put(name, body.text))
 
 
 @router.delete("/{name}")
 async def remove(rooms: Use, name: AgentName) -> Removed:
     rooms.agents.require(name)
-    await rooms.close_sessions_of(name)
+    await rooms.leave(name)
     return Removed(folder=str(await rooms.agents.remove(name)))
 
 
-def _agent(standing: Standing) -> Agent:
+def _agent(rooms: Rooms, standing: Standing) -> Agent:
     definition = standing.definition
     return Agent(
         name=standing.name,
         title=definition.name,
         provider=definition.provider,
         model=definition.model,
+        runs_with=_runs_with(rooms, standing),
         problem=standing.problem,
         warnings=list(standing.warnings),
     )
 
 
-def _file(standing: Standing) -> AgentFile:
-    return AgentFile(**_agent(standing).model_dump(), text=standing.text)
+def _file(rooms: Rooms, standing: Standing) -> AgentFile:
+    return AgentFile(**_agent(rooms, standing).model_dump(), text=standing.text)
+
+
+def _runs_with(rooms: Rooms, standing: Standing) -> str:
+    try:
+        return str(rooms.accounts.choose(standing.name, standing.definition))
+    except NeedsUser as exc:
+        return str(exc)

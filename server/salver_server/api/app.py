@@ -3,7 +3,17 @@
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from salver_server.api import agents, errors, house, messages, sessions, skills, usage
+from salver_server.api import (
+    agents,
+    errors,
+    house,
+    keychain,
+    messages,
+    providers,
+    sessions,
+    skills,
+    usage,
+)
 from salver_server.api.rooms import Rooms
 
 
@@ -12,15 +22,8 @@ def make_app(rooms: Rooms) -> ASGIApp:
     app = FastAPI(title="Salver", version=rooms.version, docs_url=None, redoc_url=None)
     app.state.rooms = rooms
     errors.install(app)
-    for router in (
-        house.router,
-        agents.router,
-        skills.router,
-        sessions.router,
-        messages.router,
-        usage.router,
-    ):
-        app.include_router(router)
+    for room in (house, agents, skills, sessions, messages, providers, keychain, usage):
+        app.include_router(room.router)
     return Doors(app)
 
 

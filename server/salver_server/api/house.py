@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from salver_server.api.rooms import Use
+from salver_server.api.shapes import KeychainStanding
 from salver_server.sessions import views
 
 router = APIRouter(tags=["house"])
@@ -35,6 +36,7 @@ class Status(BaseModel):
     runtimes: list[RuntimeStatus]
     sandboxes: int
     most_sandboxes: int
+    keychain: KeychainStanding
     running: int
     """Messages that a turn is at work on."""
     waiting: int
@@ -65,6 +67,7 @@ async def status(rooms: Use) -> Status:
         ],
         sandboxes=len(rooms.keeper.all_live()),
         most_sandboxes=rooms.settings.most_sandboxes,
+        keychain=KeychainStanding.of(rooms.vault.standing()),
         running=sum(count.running for count in counts.values()),
         waiting=sum(count.waiting for count in counts.values()),
     )

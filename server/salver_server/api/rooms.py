@@ -6,6 +6,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from salver_server.accounts import Accounts, Trials
 from salver_server.agents import AgentBook, SkillBook
 from salver_server.clock import Clock
 from salver_server.delivery import Courier
@@ -14,6 +15,7 @@ from salver_server.intake import Intake
 from salver_server.kit.hub import Hub
 from salver_server.messages import Event
 from salver_server.runtimes import Probe
+from salver_server.secrets import Vault
 from salver_server.sessions.keeper import Keeper
 from salver_server.settings import Settings
 from salver_server.store import Database
@@ -31,10 +33,13 @@ class Rooms:
     keeper: Keeper
     courier: Courier
     hub: Hub[SessionId, Event]
+    vault: Vault
+    accounts: Accounts
+    trials: Trials
     ledger: Ledger
     prices: Prices
-    close_sessions_of: Callable[[AgentName], Awaitable[None]]
-    """Before an agent is removed."""
+    leave: Callable[[AgentName], Awaitable[None]]
+    """Ends whatever an agent that is to be removed has: sessions, accounts."""
     probes: Callable[[], Awaitable[dict[str, Probe]]]
     started_at: str
     version: str

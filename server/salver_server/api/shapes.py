@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pydantic import BaseModel
 
 from salver_server.messages import DeliveryState
+from salver_server.secrets import KeychainState, Standing
 from salver_server.sessions.views import DeliveryView, MessageState, MessageView
 from salver_server.usage.views import Sums
 
@@ -88,3 +89,15 @@ class Delivery(BaseModel):
             answers=list(view.answers),
             created_at=view.created_at,
         )
+
+
+class KeychainStanding(BaseModel):
+    """How the key stands that seals every secret."""
+
+    state: KeychainState
+    advice: str
+    """What is the case and what to do now."""
+
+    @staticmethod
+    def of(standing: Standing) -> "KeychainStanding":
+        return KeychainStanding(state=standing.state, advice=standing.advice)

@@ -23,9 +23,7 @@ def list_(as_json: bool) -> None:
     if as_json:
         show.as_json(found)
     else:
-        show.table(
-            found, ("name", "title", "provider", "model", "problem"), empty="There is no agent."
-        )
+        show.table(found, ("name", "title", "runs_with", "problem"), empty="There is no agent.")
         for agent in found:
             _warn(agent)
 

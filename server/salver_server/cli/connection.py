@@ -31,13 +31,20 @@ class Server:
     def ask(self, method: str, path: str, body: object = None, **query: object) -> Any:
         """The parsed answer; ends the program with the server's own words when it refuses."""
         try:
+            return self.request(method, path, body, **query)
+        except Refused as exc:
+            exc.end()
+
+    def request(self, method: str, path: str, body: object = None, **query: object) -> Any:
+        """The parsed answer; raises `Refused`."""
+        try:
             answer = self._client.request(
                 method, path, json=body, params={name: str(value) for name, value in query.items()}
             )
         except UnicodeEncodeError:  # bytes that a terminal passes on as half characters
             fail("What was given is no text in UTF-8. Give plain text.", EXIT_USAGE)
         if answer.is_error:
-            _refused(answer.content, answer.status_code)
+            raise _refused(answer.content, answer.status_code)
         return answer.json() if answer.content else None
 
     @contextmanager
@@ -45,8 +52,21 @@ class Server:
         """The JSON lines of a stream, as they come."""
         with self._client.stream("GET", path, timeout=None) as answer:
             if answer.is_error:
-                _refused(answer.read(), answer.status_code)
+                _refused(answer.read(), answer.status_code).end()
             yield (json.loads(line) for line in answer.iter_lines() if line)
+
+
+class Refused(Exception):
+    """The server's own words for not doing it, and what kind of error it is there."""
+
+    def __init__(self, message: str, *, kind: str, code: int) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self._code = code
+
+    def end(self) -> NoReturn:
+        """End the program with it."""
+        fail(str(self), self._code)
 
 
 class Cut(Exception):
@@ -58,10 +78,10 @@ class NotRunning(Exception):
 
 
 @contextmanager
-def server() -> Generator[Server]:
+def server(*, patience: float = PATIENCE) -> Generator[Server]:
     """The running server; ends the program with exit code 3 when there is none."""
     try:
-        with reached() as house:
+        with reached(patience=patience) as house:
             yield house
     except NotRunning as exc:
         fail(str(exc), EXIT_NOT_RUNNING)
@@ -70,7 +90,7 @@ def server() -> Generator[Server]:
 
 
 @contextmanager
-def reached() -> Generator[Server]:
+def reached(*, patience: float = PATIENCE) -> Generator[Server]:
     """The running server; raises `NotRunning` when there is none, and `Cut` when it goes away."""
     try:
         home = read_settings().home
@@ -85,7 +105,7 @@ def reached() -> Generator[Server]:
     transport = httpx2.HTTPTransport(uds=str(where.api_socket))
     try:
         with httpx2.Client(
-            transport=transport, base_url="http://salver", timeout=PATIENCE
+            transport=transport, base_url="http://salver", timeout=patience
         ) as client:
             yield Server(client)
     except httpx2.ConnectError as exc:
@@ -104,9 +124,11 @@ def fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _refused(content: bytes, status: int) -> NoReturn:
+def _refused(content: bytes, status: int) -> Refused:
+    kind = ""
     try:
-        message = json.loads(content)["error"]["message"]
+        error = json.loads(content)["error"]
+        kind, message = error["kind"], error["message"]
     except (ValueError, KeyError, TypeError):
         message = f"The server answered with status {status}. Its log has the details."
-    fail(message, EXIT_USAGE if status < 424 else EXIT_FAILED)
+    return Refused(message, kind=kind, code=EXIT_USAGE if status < 424 else EXIT_FAILED)

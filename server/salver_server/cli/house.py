@@ -23,6 +23,7 @@ def status(as_json: bool) -> None:
     )
     click.echo(f"sandboxes   {found['sandboxes']} of at most {found['most_sandboxes']}")
     click.echo(f"messages    {found['running']} running, {found['waiting']} waiting")
+    click.echo(f"keychain    {found['keychain']['advice']}")
     for runtime in found["runtimes"]:
         click.echo(f"runtime     {runtime['name']}: {runtime['reason']} {runtime['fix']}".rstrip())
         for limit, holder in runtime["held_by"].items():

@@ -1,33 +1,17 @@
-"""What a provider needs from the host: its packages and where its calls go; one file each, found by `discover()`.
+"""What a model vendor needs from the host: packages, an address, a key; one file each, found by `discover()`.
 
 How a turn is run with it is the runner's part; the two share no code.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
-from pydantic import SecretStr
+from salver_server.calls import Wire
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """The owner's settings as far as providers go by them."""
-
-    openai_base_url: str
-    openai_api_key: SecretStr | None = None
-    openai_plain_http: bool = False
-    """Whether calls may go to another computer unencrypted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """Where a session's model calls go, and with what key; the gateway takes it as its upstream."""
-
-    url: str
-    key: SecretStr | None = None
-    plain: bool = False
+Runner = Literal["demo", "pydantic-ai"]
+"""The runner's own provider: the code that takes the turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +19,21 @@ class ProviderSpec:
     """What a provider's file exports as `PROVIDER`."""
 
     name: str
-    """As AGENT.md and the runner know it."""
+    """As AGENT.md and `salver provider` call it."""
     title: str
-    pack: str | None = None
-    """Name of the pack that its runner needs; None where the standard library is enough."""
-    needs_model: bool = False
-    """Whether AGENT.md has to name a model."""
-    endpoint: Callable[[Access], Endpoint | None]
+    runner: Runner = "pydantic-ai"
+    wire: Wire | None
     """None for a provider that calls nobody: its sessions get no gateway."""
+    base_url: str = ""
+    """Where its calls go unless the owner says otherwise; empty if only the owner can know."""
+    key: Literal["yes", "may", "no"] = "yes"
+    """Whether it wants a key."""
+    suggested: str = ""
+    """The model that is used where none is named; empty if none is everybody's."""
+    pack: str | None = "pydantic-ai"
+    """Name of the pack that its runner needs; None where the standard library is enough."""
+    keys_at: str = ""
+    """The page where its keys are made."""
 
 
 def discover() -> dict[str, ProviderSpec]:

@@ -2,4 +2,6 @@
 
 from salver_server.providers import ProviderSpec
 
-PROVIDER = ProviderSpec(name="demo", title="Demo (no model)", endpoint=lambda _: None)
+PROVIDER = ProviderSpec(
+    name="demo", title="Demo (no model)", runner="demo", wire=None, key="no", pack=None
+)

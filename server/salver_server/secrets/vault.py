@@ -45,10 +45,20 @@ async def open_vault(
     install: InstallId,
     clock: Clock,
     keychain: Keychain | None = None,
+    file_allowed: bool = False,
 ) -> AsyncGenerator["Vault"]:
-    """The vault of the data folder `home`; opening it asks no keychain."""
+    """The vault of the data folder `home`; opening it asks no keychain.
+
+    With `file_allowed` a person has consented to a key file, should there be no keychain.
+    """
     place = keychain or SystemKeychain(install)
-    vault = Vault(database=database, keychain=place, file=KeyFile(home), clock=clock)
+    vault = Vault(
+        database=database,
+        keychain=place,
+        file=KeyFile(home),
+        clock=clock,
+        file_allowed=file_allowed,
+    )
     try:
         yield vault
     finally:
@@ -59,9 +69,16 @@ class Vault:
     """Raises `VaultShut` wherever the master key is needed and can't be had, `NeedsUser` for a full disk."""
 
     def __init__(
-        self, *, database: Database, keychain: Keychain, file: KeyFile, clock: Clock
+        self,
+        *,
+        database: Database,
+        keychain: Keychain,
+        file: KeyFile,
+        clock: Clock,
+        file_allowed: bool,
     ) -> None:
         self._database = database
+        self._file_allowed = file_allowed
         self._clock = clock
         self._holder = KeyHolder(
             keychain=keychain,
@@ -73,7 +90,12 @@ class Vault:
     async def put(self, name: SecretName, secret: Secret) -> None:
         """Keep a secret, instead of the one of that name if there is one; raises `Rejected` for no secret."""
         _check(name, secret)
-        await self._holder.hold(make=True)
+        try:
+            await self._holder.hold(make=True)
+        except VaultShut:
+            if not self._file_allowed:
+                raise
+            await self._holder.allow_file()
         now = self._now()
         await self._write(
             name, lambda conn: store.keep(conn, seal(self._keys(), name, secret), now)
@@ -196,4 +218,4 @@ def _check(name: SecretName, secret: Secret) -> None:
 
 
 def _missing(name: SecretName) -> Missing:
-    return Missing(f"There is no secret '{name}'. Enter it under Secrets.")
+    return Missing(f"There is no secret '{name}'. Enter it again.")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from salver_server.accounts import Choice
 from salver_server.agents import AgentBook, Definition
 from salver_server.clock import Clock
 from salver_server.errors import NeedsUser
@@ -17,14 +18,18 @@ from salver_server.store import Database
 class Gate(Protocol):
     """The sandbox's only way out, as the keeper opens and shuts it."""
 
+    def choose(self, agent: AgentName, definition: Definition) -> Choice:
+        """What the agent's turns are run with; asks memory only. Raises `NeedsUser` with what is lacking."""
+        ...
+
     async def open(
-        self, session: SessionId, path: Path, token_hash: bytes, definition: Definition
+        self, session: SessionId, path: Path, *, agent: AgentName, token_hash: bytes, choice: Choice
     ) -> None: ...
 
     async def close(self, session: SessionId) -> None: ...
 
-    async def packs(self, definition: Definition, say: Callable[[str], None]) -> Mapping[str, Path]:
-        """Folders that the definition's provider needs, made first where they are missing.
+    async def packs(self, choice: Choice, say: Callable[[str], None]) -> Mapping[str, Path]:
+        """Folders that the choice's runner needs, made first where they are missing.
 
         `say` is told how far that is. Raises `NeedsUser` and `Transient`.
         """

@@ -194,7 +194,7 @@ class Keeper:
             self._changed(session)
 
     async def _renew(self, live: Live) -> None:
-        """Retire a runner whose agent was changed while it was at work."""
+        """Retire a runner whose agent or account was changed while it was at work."""
         if await self._outdated(live):
             self.retire(live)
 
@@ -203,10 +203,14 @@ class Keeper:
             standing = await self._house.agents.get(live.session.agent)
         except SalverError:
             return False  # it is gone, or was never usable: whoever starts the next runner says so
-        return live.version != launch.version_of(standing.told)
+        try:
+            choice = self._house.gate.choose(live.session.agent, standing.definition)
+        except NeedsUser:
+            return True  # whoever starts the next runner says what is lacking
+        return live.version != launch.version_of(standing.told, choice)
 
     async def make_way(self, session: SessionId) -> None:
-        """Before a hand-over: an idle runner of an agent that was changed ends, so that the message meets the new one.
+        """Before a hand-over: an idle runner whose agent or account was changed ends, so that the message meets the new one.
 
         One at work is left alone: its turn goes on as it began.
         """
@@ -214,7 +218,7 @@ class Keeper:
         if live is None or not await self._outdated(live):
             return
         if not self._owes(session):
-            self.end(live, "Its agent was changed.", blameless=True)
+            self.end(live, "Its agent or its account was changed.", blameless=True)
             await live.buried.wait()
 
     def _owes(self, session: SessionId) -> bool:
@@ -259,10 +263,11 @@ class Keeper:
         house = self._house
         standing = await house.agents.get(row.agent)
         place = folders(house.places, row.id, row.agent)
-        entrance = Entrance(house, row.id, record.generation, place, self._heard)
+        choice = house.gate.choose(row.agent, standing.definition)
+        entrance = Entrance(house, row, record.generation, place, self._heard)
         assert row.token_hash is not None
         try:
-            await entrance.open(row.token_hash, standing.definition)
+            await entrance.open(row.token_hash, choice)
         except BaseException:
             await entrance.shut()
             raise
@@ -443,8 +448,13 @@ class Keeper:
         if stopped:
             await self._end_all("Everything was stopped.")
             return
-        for session in await self._house.database.read(store.sessions_pending):
-            self.ask(session)
+        await self.go_on()
+
+    async def go_on(self) -> None:
+        """See to everything that is pending, now: what it waited for may be there."""
+        if not self._stopped:
+            for session in await self._house.database.read(store.sessions_pending):
+                self.ask(session)
 
     async def stop(self) -> int:
         """Start nothing any more, also after a restart, and end every sandbox; what was running waits again.
@@ -488,9 +498,7 @@ class Keeper:
         while True:
             await self._house.clock.sleep(self._house.settings.sweep)
             self._outbox.sweep(self._live)
-            if not self._stopped:
-                for session in await self._house.database.read(store.sessions_pending):
-                    self.ask(session)
+            await self.go_on()
 
     def _now(self) -> float:
         return self._house.clock.elapsed()

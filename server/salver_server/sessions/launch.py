@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from salver_server.accounts import Choice, Model
 from salver_server.agents import Definition, Skill
 from salver_server.runtimes import MIB, Identity, Limits
 from salver_server.sessions.folders import give
@@ -16,6 +17,7 @@ from salver_server.sessions.store import Handover, Session
 def record(
     session: Session,
     definition: Definition,
+    choice: Choice,
     *,
     generation: int,
     token: str,
@@ -33,8 +35,8 @@ def record(
         "epoch": session.epoch,
         "read": session.read_seq,
         "agent": definition.name,
-        "provider": definition.provider,
-        "models": _models(definition),
+        "provider": choice.runner,
+        "models": [_model(model) for model in choice.models],
         "instructions": definition.instructions,
         "token": token,
         "limits": {"rounds": definition.limits.rounds, "seconds": definition.limits.seconds},
@@ -52,11 +54,14 @@ def record(
     }
 
 
-def _models(definition: Definition) -> list[dict[str, object]]:
-    if definition.provider != "pydantic-ai":
-        return []
-    choice = {"provider": "openai/v1", "wire": "chat", "model": definition.model}
-    return [{**choice, "window": 0, "sees": True}]
+def _model(model: Model) -> dict[str, object]:
+    return {
+        "provider": model.account.provider,
+        "wire": model.wire,
+        "model": model.name,
+        "window": model.window,
+        "sees": model.sees,
+    }
 
 
 def write(path: Path, fields: dict[str, object], identity: Identity) -> None:
@@ -71,9 +76,9 @@ def write(path: Path, fields: dict[str, object], identity: Identity) -> None:
     fresh.replace(path)
 
 
-def version_of(text: str) -> str:
-    """Tells apart what runners are told; in the record for whoever adopts the runner."""
-    return hashlib.sha256(text.encode()).hexdigest()
+def version_of(told: str, choice: Choice) -> str:
+    """Tells apart what runners are told and run with; in the record for whoever adopts the runner."""
+    return hashlib.sha256(f"{choice.version}\0{told}".encode()).hexdigest()
 
 
 def version_in(path: Path) -> str:

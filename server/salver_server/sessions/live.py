@@ -21,7 +21,7 @@ class Live:
     entrance: Entrance
     definition: Definition
     version: str
-    """Of the AGENT.md that it was started with."""
+    """Of what it was started with: its AGENT.md, and what its turns are run with."""
     started: float
     used: float
     """When something was last handed over or done, by the boot clock."""

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from salver_server.accounts import Choice
 from salver_server.agents import Standing
 from salver_server.clock import stamp
 from salver_server.errors import Broken, NeedsUser
@@ -30,6 +31,7 @@ class Plan:
 
     session: store.Session
     standing: Standing
+    choice: Choice
     runtime: str
     packs: Mapping[str, Path]
 
@@ -42,7 +44,7 @@ class Started:
     standing: Standing
     generation: int
     version: str
-    """Of what it was told."""
+    """Of what it was told, and of what its turns are run with."""
     entrance: Entrance
     sandbox: Sandbox
 
@@ -77,8 +79,9 @@ class Starter:
         assert row is not None
         standing = await house.agents.get(row.agent)
         runtime = house.runtime_of(row.agent, standing.definition)
-        packs = await house.gate.packs(standing.definition, say)
-        return Plan(session=row, standing=standing, runtime=runtime, packs=packs)
+        choice = house.gate.choose(row.agent, standing.definition)
+        packs = await house.gate.packs(choice, say)
+        return Plan(session=row, standing=standing, choice=choice, runtime=runtime, packs=packs)
 
     async def __call__(self, plan: Plan) -> Started | None:
         """Start it; None where nothing is owed any longer. Raises what stands in the way."""
@@ -94,7 +97,7 @@ class Starter:
         )
         failpoint("keeper.before-start")
         place = folders(house.places, session, plan.session.agent)
-        entrance = Entrance(house, session, generation, place, self._heard)
+        entrance = Entrance(house, plan.session, generation, place, self._heard)
         sandbox: Sandbox | None = None
         try:
             # After the generation: an order that came before it is settled, one after it waits for the runner.
@@ -103,10 +106,11 @@ class Starter:
                 await house.database.write(lambda conn: store.forget_sandbox(conn, session))
                 return None
             await self._inbox.refill(session)
-            version = launch.version_of(plan.standing.told)
+            version = launch.version_of(plan.standing.told, plan.choice)
             fields = launch.record(
                 plan.session,
                 plan.standing.definition,
+                plan.choice,
                 generation=generation,
                 token=token,
                 pending=pending,
@@ -116,7 +120,7 @@ class Starter:
                 skills=plan.standing.skills,
             )
             await asyncio.to_thread(launch.write, place.launch, fields, house.identity)
-            await entrance.open(digest, plan.standing.definition)
+            await entrance.open(digest, plan.choice)
             sandbox = await house.runtimes[plan.runtime].start(
                 self._launch(plan, generation, entrance)
             )

@@ -9,8 +9,9 @@ from salver_server.errors import Rejected
 FULL = """\
 ---
 name: Ada
-provider: pydantic-ai
+provider: openai
 model: gpt-9
+fallback: [openrouter/anthropic/claude-9, ollama]
 runtime: docker
 workspace: per-session
 web: none
@@ -33,7 +34,8 @@ That line is a rule, not a fence.
 
 def test_every_field_is_read() -> None:
     found = parse(FULL)
-    assert (found.name, found.provider, found.model) == ("Ada", "pydantic-ai", "gpt-9")
+    assert (found.name, found.provider, found.model) == ("Ada", "openai", "gpt-9")
+    assert found.fallback == ["openrouter/anthropic/claude-9", "ollama"]
     assert (found.runtime, found.workspace, found.web) == ("docker", "per-session", "none")
     assert found.skills == ["letters"]
     assert (found.limits.memory_mb, found.limits.rounds, found.limits.seconds) == (512, 7, 12.5)
@@ -68,7 +70,7 @@ class Plain:
 def test_what_is_not_said_has_its_default(case: Plain) -> None:
     found = parse(case.text)
     assert (found.name, found.instructions) == (case.name, case.instructions)
-    assert (found.provider, found.workspace, found.web) == ("demo", "shared", "listed")
+    assert (found.provider, found.workspace, found.web) == ("", "shared", "listed")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from salver_server.sessions.reading import Row
 from salver_server.sessions.take import take
 from salver_server.settings import Settings
 from tests.fakes.clock import FakeClock
+from tests.fakes.keychain import FakeKeychain
 from tests.fakes.runtime import FAKE, NAME
 from tests.server.sessions.conftest import Scribe
 
@@ -102,10 +103,10 @@ class House:
 
 
 @pytest.fixture
-async def house(quick_path: Path, clock: FakeClock) -> AsyncIterator[House]:
+async def house(quick_path: Path, clock: FakeClock, keychain: FakeKeychain) -> AsyncIterator[House]:
     settings = Settings(home=quick_path / "home", runtime=NAME, keep_free=0)
     async with (
-        open_house(settings, clock=clock, runtime_specs={NAME: FAKE}) as running,
+        open_house(settings, clock=clock, runtime_specs={NAME: FAKE}, keychain=keychain) as running,
         httpx2.AsyncClient(
             transport=httpx2.AsyncHTTPTransport(uds=str(running.socket)),
             base_url="http://salver",

@@ -13,8 +13,9 @@ async def test_the_first_agent_is_there(house: House) -> None:
         {
             "name": "salver",
             "title": "Salver",
-            "provider": "demo",
+            "provider": "",
             "model": "",
+            "runs_with": "demo",
             "problem": "",
             "warnings": [],
         }
@@ -26,8 +27,9 @@ async def test_an_agent_is_made_read_changed_and_removed(house: House) -> None:
     assert made == {
         "name": "ada",
         "title": "Ada",
-        "provider": "demo",
+        "provider": "",
         "model": "gpt-9",
+        "runs_with": "demo",
         "problem": "",
         "warnings": [],
         "text": ADA,

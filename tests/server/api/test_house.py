@@ -32,6 +32,10 @@ async def test_the_status_says_what_runs_and_what_waits(house: House) -> None:
         ],
         "sandboxes": 0,
         "most_sandboxes": 8,
+        "keychain": {
+            "state": "unasked",
+            "advice": "Your keychain has not been asked yet; the first secret that is used will ask it.",
+        },
         "running": 0,
         "waiting": 1,
     }

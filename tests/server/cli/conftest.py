@@ -1,10 +1,12 @@
 """The command line as people run it, against a real server or a rude one."""
 
 import asyncio
+import fcntl
 import json
 import os
 import pty
 import sys
+import termios
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ from salver_server.ids import ChannelName
 from salver_server.messages import Inbound
 from salver_server.settings import Settings, places
 from tests.fakes.clock import NOON
+from tests.fakes.keychain import FakeKeychain
 from tests.fakes.runtime import FAKE, NAME
 
 
@@ -74,6 +77,32 @@ class Shell:
         os.close(here)
         return out.replace("\r\n", "\n"), err.decode()
 
+    async def typed(self, *words: str, after: dict[str, str]) -> str:
+        """All that `salver WORDS` shows on a terminal where a line is typed after each of these prompts."""
+        here, there = pty.openpty()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "salver_server", *words),
+            stdin=there,
+            stdout=there,
+            stderr=there,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            env={**os.environ, "SALVER_HOME": str(self.home)},
+        )
+        os.close(there)
+        shown = ""
+        with os.fdopen(here, "r+b", buffering=0) as terminal:
+            waiting = dict(after)
+            while True:
+                try:
+                    shown += (await asyncio.to_thread(terminal.read, 65536) or b"").decode()
+                except OSError:  # the other end is closed
+                    break
+                for prompt in [prompt for prompt in waiting if prompt in shown]:
+                    terminal.write(f"{waiting.pop(prompt)}\n".encode())
+        await process.wait()
+        return shown
+
 
 @pytest.fixture
 def shell(quick_path: Path) -> Shell:
@@ -81,10 +110,10 @@ def shell(quick_path: Path) -> Shell:
 
 
 @pytest.fixture
-async def house(shell: Shell) -> AsyncIterator[Running]:
+async def house(shell: Shell, keychain: FakeKeychain) -> AsyncIterator[Running]:
     """A server that serves whoever writes, without sandboxes."""
     settings = Settings(home=shell.home, runtime=NAME, keep_free=0)
-    async with open_house(settings, runtime_specs={NAME: FAKE}) as running:
+    async with open_house(settings, runtime_specs={NAME: FAKE}, keychain=keychain) as running:
         yield running
 
 

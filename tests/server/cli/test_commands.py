@@ -23,6 +23,7 @@ async def test_the_status_tells_a_person_what_runs(shell: Shell, stopped: Runnin
         "state       everything is stopped; `salver resume` goes on",
         "sandboxes   0 of at most 8",
         "messages    0 running, 0 waiting",
+        "keychain    Your keychain has not been asked yet; the first secret that is used will ask it.",
         "runtime     fake: A fake always works.",
     ]
 
@@ -55,8 +56,8 @@ async def test_stopping_everything_has_to_be_said(shell: Shell, stopped: Running
 async def test_agents_are_listed_as_a_table(shell: Shell) -> None:
     await shell.ok("agents", "new", "ada", "--file", "-", stdin=ADA)
     assert (await shell.ok("agents", "list")).splitlines() == [
-        "name    title   provider  model  problem",
-        "ada     Ada     demo      gpt-9",
+        "name    title   runs with  problem",
+        "ada     Ada     demo",
         "salver  Salver  demo",
     ]
 
@@ -66,8 +67,9 @@ async def test_agents_are_listed_as_json(shell: Shell) -> None:
     assert found == {
         "name": "salver",
         "title": "Salver",
-        "provider": "demo",
+        "provider": "",
         "model": "",
+        "runs_with": "demo",
         "problem": "",
         "warnings": [],
     }

@@ -24,6 +24,16 @@ COMMANDS = [
     ("sessions", "show", "ses-x"),
     ("sessions", "stop", "ses-x"),
     ("sessions", "close", "ses-x"),
+    ("provider", "list"),
+    ("provider", "set", "openai"),
+    ("provider", "test", "openai"),
+    ("provider", "remove", "openai"),
+    ("keychain", "status"),
+    ("keychain", "unlock"),
+    ("keychain", "allow-file"),
+    ("keychain", "move"),
+    ("keychain", "rotate"),
+    ("keychain", "uses"),
     ("chat", "hello"),
 ]
 

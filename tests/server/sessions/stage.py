@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from salver_server.accounts import Choice
 from salver_server.agents import AgentBook, Definition, SkillBook
-from salver_server.errors import SalverError
+from salver_server.errors import NeedsUser, SalverError
 from salver_server.ids import AgentName, ChatId, InstallId, SessionId
 from salver_server.kit.background import background
 from salver_server.messages import Progress
@@ -35,6 +36,7 @@ from tests.server.sessions.outbound import Outbound
 
 ME = Identity(uid=os.geteuid(), gid=os.getegid())
 INSTALL = InstallId("ins-1")
+DEMO = Choice(runner="demo", pack=None)
 FIRST_AGENT, CHANGED_AGENT = "Be kind.", "Be brief."
 ROUNDS = ("keeper.keep(", "keeper.kill(", "keeper.bury(", "inbox.hand-over", "outbox.look(")
 """Names of tasks that are done when what was asked for is done."""
@@ -51,10 +53,22 @@ class StageGate:
         """What a provider needs is there; cleared, starts wait for it."""
         self.prepared.set()
 
+        self.choice = DEMO
+        """What every agent's turns are run with from now on."""
+        self.lack = ""
+        """What stands in the way of choosing, until it's empty again."""
+
+    def choose(self, agent: AgentName, definition: Definition) -> Choice:
+        assert (bool(agent), definition.provider) == (True, "")
+        if self.lack:
+            raise NeedsUser(self.lack)
+        return self.choice
+
     async def open(
-        self, session: SessionId, path: Path, token_hash: bytes, definition: Definition
+        self, session: SessionId, path: Path, *, agent: AgentName, token_hash: bytes, choice: Choice
     ) -> None:
-        assert (path.parent.is_dir(), len(token_hash), definition.provider) == (True, 32, "demo")
+        assert (path.parent.is_dir(), len(token_hash), choice) == (True, 32, self.choice)
+        assert agent
         if self.refusal:
             raise self.refusal
         self.open_for.add(session)
@@ -62,9 +76,9 @@ class StageGate:
     async def close(self, session: SessionId) -> None:
         self.open_for.discard(session)
 
-    async def packs(self, definition: Definition, say: Callable[[str], None]) -> Mapping[str, Path]:
+    async def packs(self, choice: Choice, say: Callable[[str], None]) -> Mapping[str, Path]:
         if not self.prepared.is_set():
-            say(f"Preparing {definition.provider}.")
+            say(f"Preparing {choice.runner}.")
             await self.prepared.wait()
         return {}
 

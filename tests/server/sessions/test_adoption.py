@@ -21,7 +21,15 @@ from tests.fakes.stage import NAME, StageRuntime, StageSandbox
 from tests.server.conftest import SALVER, Desk
 from tests.server.sessions.conftest import Scribe
 from tests.server.sessions.outbound import Outbound
-from tests.server.sessions.stage import CHANGED_AGENT, FIRST_AGENT, INSTALL, ME, Stage, set_stage
+from tests.server.sessions.stage import (
+    CHANGED_AGENT,
+    DEMO,
+    FIRST_AGENT,
+    INSTALL,
+    ME,
+    Stage,
+    set_stage,
+)
 
 ODD = AgentName("odd")
 
@@ -150,7 +158,7 @@ async def test_an_adopted_one_is_known_by_the_agent_that_it_was_started_with(
         await begin(stage)
         await stage.quiet()
         live = await stage.lives(sandbox.mark.session)
-        assert live.version == launch.version_of(FIRST_AGENT)
+        assert live.version == launch.version_of(FIRST_AGENT, DEMO)
         assert live.retiring
 
 

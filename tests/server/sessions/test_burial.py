@@ -10,9 +10,10 @@ from typing import cast
 
 import pytest
 
+from salver_server.accounts import Choice
 from salver_server.agents import AgentBook, Definition, SkillBook
 from salver_server.errors import NeedsUser
-from salver_server.ids import ChatId, InstallId, SessionId
+from salver_server.ids import AgentName, ChatId, InstallId, SessionId
 from salver_server.kit.background import background
 from salver_server.runtimes import Exit, Identity, Mark, Site
 from salver_server.sessions.adoption import Adoption
@@ -120,16 +121,19 @@ async def grave(talk: Talk, quick_path: Path) -> AsyncIterator[Grave]:
 class Shut:
     """Nothing goes out of a grave."""
 
+    def choose(self, agent: AgentName, definition: Definition) -> Choice:
+        raise AssertionError((agent, definition))
+
     async def open(
-        self, session: SessionId, path: Path, token_hash: bytes, definition: Definition
+        self, session: SessionId, path: Path, *, agent: AgentName, token_hash: bytes, choice: Choice
     ) -> None:
-        raise AssertionError((session, path, token_hash, definition))
+        raise AssertionError((session, path, agent, token_hash, choice))
 
     async def close(self, session: SessionId) -> None:
         raise AssertionError(session)
 
-    async def packs(self, definition: Definition, say: Callable[[str], None]) -> Mapping[str, Path]:
-        raise AssertionError((definition, say))
+    async def packs(self, choice: Choice, say: Callable[[str], None]) -> Mapping[str, Path]:
+        raise AssertionError((choice, say))
 
 
 async def test_what_was_written_to_the_last_moment_counts(grave: Grave) -> None:

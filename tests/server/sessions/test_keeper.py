@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from salver_server.accounts import Choice
 from salver_server.agents import store as agents
 from salver_server.errors import Broken, NeedsUser, Transient
 from salver_server.ids import AgentName, SessionId
@@ -16,7 +17,7 @@ from salver_server.sessions.keeper import CRASH_BACK_OFF, RETRY_BURIAL, RETRY_ST
 from tests.fakes.stage import NAME, StageRuntime
 from tests.server.conftest import SALVER, Desk
 from tests.server.sessions.conftest import Scribe
-from tests.server.sessions.stage import CHANGED_AGENT, FIRST_AGENT, INSTALL, Stage, set_stage
+from tests.server.sessions.stage import CHANGED_AGENT, DEMO, FIRST_AGENT, INSTALL, Stage, set_stage
 
 # Waking
 
@@ -487,7 +488,7 @@ async def test_an_idle_runner_of_a_changed_agent_ends_before_the_next_message(st
     assert await stage.desk.states(session) == ["answered", "received"]
     sandbox.end(code=-9)
     await stage.runtime.started(2)
-    assert (await stage.lives(session)).version == launch.version_of(CHANGED_AGENT)
+    assert (await stage.lives(session)).version == launch.version_of(CHANGED_AGENT, DEMO)
     assert await stage.attempts(session) == [1, 0]
 
 
@@ -499,7 +500,44 @@ async def test_a_turn_goes_on_as_it_began_though_its_agent_was_changed(stage: St
     assert await stage.desk.states(session) == ["queued", "queued"]
     # It leaves as soon as it has nothing to do.
     assert (stage.runtime.sandboxes[0].kills, live.retiring) == (0, True)
-    assert live.version == launch.version_of(FIRST_AGENT)
+    assert live.version == launch.version_of(FIRST_AGENT, DEMO)
+
+
+async def test_an_idle_runner_of_a_changed_account_ends_before_the_next_message(
+    stage: Stage,
+) -> None:
+    live = await stage.wakes()
+    session = live.session.id
+    (await stage.outbound(live)).write(*Scribe().answer("hi", 1))
+    stage.outbox.ask(session)
+    await stage.until(lambda: stage.owed != [])
+    stage.gate.choice = Choice(runner="pydantic-ai", pack=None)
+    await stage.say("and?")
+    await stage.runtime.started(2)
+    assert (await stage.lives(session)).version == launch.version_of(FIRST_AGENT, stage.gate.choice)
+
+
+async def test_what_was_said_while_an_account_is_lacking_waits_and_goes_on_when_it_is_there(
+    stage: Stage,
+) -> None:
+    stage.gate.lack = "OpenAI has no key."
+    session = await stage.say()
+    assert await stage.in_trouble(session) == "OpenAI has no key."
+    stage.gate.lack = ""
+    await stage.keeper.go_on()
+    await stage.lives(session)
+    await stage.quiet()
+    assert await stage.trouble(session) == ""
+
+
+async def test_a_runner_whose_account_was_taken_away_leaves_when_its_work_is_done(
+    stage: Stage,
+) -> None:
+    live = await stage.wakes()
+    stage.gate.lack = "OpenAI is not set up yet."
+    await stage.say("and?")
+    await stage.quiet()
+    assert (stage.runtime.sandboxes[0].kills, live.retiring) == (0, True)
 
 
 async def test_an_agent_that_was_spoilt_disturbs_nobody_at_work(stage: Stage) -> None:

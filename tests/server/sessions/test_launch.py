@@ -1,16 +1,35 @@
 import json
 import os
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
+from salver_server.accounts import EVERYONE, Account, Choice, Model
 from salver_server.agents import Skill, parse
+from salver_server.clock import stamp
 from salver_server.ids import SkillName
 from salver_server.runtimes import MIB, Identity, Limits
 from salver_server.sessions import launch, store
+from tests.fakes.clock import NOON
 from tests.server.sessions.conftest import Talk
 
 ME = Identity(uid=os.geteuid(), gid=os.getegid())
-ADA = parse(
-    "---\nname: Ada\nprovider: pydantic-ai\nmodel: gpt-9\nlimits: {rounds: 7, seconds: 12.5}\n---\nCount."
+ADA = parse("---\nname: Ada\nlimits: {rounds: 7, seconds: 12.5}\n---\nCount.")
+ACCOUNT = Account(
+    provider="openai",
+    agent=EVERYONE,
+    base_url="https://api.test/v1",
+    model="",
+    plain_http=False,
+    keyed=True,
+    preferred=False,
+    created_at=stamp(NOON),
+    changed_at=stamp(NOON),
+)
+GPT = Choice(
+    runner="pydantic-ai",
+    pack="pydantic-ai",
+    models=(Model(account=ACCOUNT, wire="responses", name="gpt-9", window=1000, sees=True),),
 )
 
 
@@ -26,6 +45,7 @@ async def test_a_runner_is_told_all_that_it_has_to_know(talk: Talk) -> None:
     record = launch.record(
         row,
         ADA,
+        GPT,
         generation=2,
         token="token",
         pending=await talk.read(lambda conn: store.pending(conn, talk.session)),
@@ -43,10 +63,10 @@ async def test_a_runner_is_told_all_that_it_has_to_know(talk: Talk) -> None:
         "provider": "pydantic-ai",
         "models": [
             {
-                "provider": "openai/v1",
-                "wire": "chat",
+                "provider": "openai",
+                "wire": "responses",
                 "model": "gpt-9",
-                "window": 0,
+                "window": 1000,
                 "sees": True,
             }
         ],
@@ -65,6 +85,24 @@ async def test_a_runner_is_told_all_that_it_has_to_know(talk: Talk) -> None:
         "failpoint": "",
         "version": "",
     }
+
+
+def test_a_change_of_anything_that_a_runner_is_started_with_is_another_version() -> None:
+    (model,) = GPT.models
+    later = stamp(NOON + timedelta(seconds=1))
+    others = [
+        replace(GPT, models=()),
+        replace(GPT, models=(model, model)),
+        replace(GPT, models=(replace(model, name="gpt-8"),)),
+        replace(GPT, models=(replace(model, window=0),)),
+        replace(GPT, models=(replace(model, account=replace(ACCOUNT, base_url="https://b.test")),)),
+        replace(GPT, models=(replace(model, account=replace(ACCOUNT, changed_at=later)),)),
+    ]
+    versions = {launch.version_of("Count.", choice) for choice in [GPT, *others]}
+    versions |= {launch.version_of("Count twice.", GPT)}
+    assert len(versions) == len(others) + 2
+    preferred = replace(GPT, models=(replace(model, account=replace(ACCOUNT, preferred=True)),))
+    assert launch.version_of("Count.", preferred) == launch.version_of("Count.", GPT)
 
 
 def test_the_record_is_replaced_as_a_whole_and_for_its_reader_alone(tmp_path: Path) -> None:
