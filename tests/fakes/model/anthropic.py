@@ -62,13 +62,19 @@ class Anthropic:
 
 
 def _said(message: Json) -> list[Said]:
-    content: list[Json] = message["content"]
+    content = _blocks(message)
     if message["role"] == "assistant":
         called = any(block["type"] == "tool_use" for block in content)
         return [Said(by="model", text=_text(content), called=called)]
     results = [block["content"] for block in content if block["type"] == "tool_result"]
     found = [Said(by="tools", text="\n".join(results))] if results else []
     return [*found, Said(by="person", text=text)] if (text := _text(content)) else found
+
+
+def _blocks(message: Json) -> list[Json]:
+    """A text alone is one block."""
+    content = message["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def _text(content: Sequence[Json]) -> str:
@@ -97,7 +103,7 @@ def objection(body: Json) -> str | None:
     for index, message in enumerate(messages):
         if problem := _objection_to(message, index, waiting):
             return problem
-        waiting = {block["id"] for block in message["content"] if block["type"] == "tool_use"}
+        waiting = {block["id"] for block in _blocks(message) if block["type"] == "tool_use"}
     return _unanswered(len(messages) - 1, waiting) if waiting else None
 
 
@@ -110,7 +116,7 @@ def _unanswered(index: int, waiting: set[str]) -> str:
 
 
 def _objection_to(message: Json, index: int, waiting: set[str]) -> str | None:
-    content: list[Json] = message["content"]
+    content = _blocks(message)
     if not content:
         return f"messages.{index}: all messages must have non-empty content"
     answered = {block["tool_use_id"] for block in content if block["type"] == "tool_result"}

@@ -17,7 +17,7 @@ class Responses(Chat):
 
     def said(self, body: Json) -> list[Said]:
         found: list[Said] = []
-        for item in body["input"]:
+        for item in items(body):
             one = _said(item)
             if one is None:
                 continue
@@ -62,20 +62,26 @@ def _said(item: Json) -> Said | None:
             return Said(by="model", text=_text(item))
 
 
+def items(body: Json) -> list[Json]:
+    """What is asked; a text alone is a person's."""
+    given: str | list[Json] = body.get("input") or []
+    return [{"role": "user", "content": given}] if isinstance(given, str) else given
+
+
 def seal(ident: str) -> str:
     return f"sealed:{ident}"
 
 
 def objection(body: Json) -> str | None:
-    items: list[Json] = body.get("input") or []
+    found = items(body)
     if not body.get("stream"):
         return "The scripted model only streams."
     if body.get("store") is not False:
         return "The scripted model keeps nothing: 'store' must be false."
-    if not items:
+    if not found:
         return "Missing required parameter: 'input'."
     waiting: list[str] = []
-    for index, item in enumerate(items):
+    for index, item in enumerate(found):
         match item:
             case {"type": "function_call_output", "call_id": call}:
                 if call not in waiting:
@@ -85,7 +91,7 @@ def objection(body: Json) -> str | None:
             case {"type": "function_call", "call_id": call}:
                 waiting.append(call)
             case {"type": "reasoning"}:
-                if problem := _objection_to_thought(item, items[index + 1 : index + 2]):
+                if problem := _objection_to_thought(item, found[index + 1 : index + 2]):
                     return problem
             case {"role": "user"} if waiting:
                 break

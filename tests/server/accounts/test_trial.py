@@ -17,6 +17,7 @@ from salver_server.errors import NeedsUser
 from salver_server.gateway import open_gateway
 from salver_server.ids import AgentName
 from tests.fakes.meter import FakeMeter
+from tests.fakes.model import MODEL, ScriptedModel
 from tests.server.accounts.conftest import ADA, KEY, Desk, key
 
 PROVIDERS: dict[Wire, str] = {
@@ -104,6 +105,13 @@ async def test_the_smallest_call_of_every_format_gets_through(
     assert found == Trial(works=True, model="gpt-9", says=f"{title} answers with gpt-9.")
     ((_, headers, _),) = vendor.asked
     assert any(KEY in value for value in headers.values())
+
+
+@pytest.mark.parametrize("wire", PROVIDERS)
+async def test_a_model_of_every_format_takes_the_smallest_call(house: House, wire: Wire) -> None:
+    async with ScriptedModel(wire=wire, key=KEY) as model:
+        await house.set(PROVIDERS[wire], model.url)
+        assert (await house.test(PROVIDERS[wire], MODEL)).works
 
 
 async def test_a_test_is_on_record_with_whoever_pays_and_whoever_keeps_the_key(
