@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from salver_server.calls import Ask, Meter, OverBudget, PriceUnknown
 from salver_server.clock import Clock
-from salver_server.errors import NeedsUser
 from salver_server.gateway.admission import (
     ASKING,
     Admitted,
@@ -239,8 +238,6 @@ class Gateway:
             raise Refused(402, "over_budget", str(exc)) from exc
         except PriceUnknown as exc:
             raise Refused(402, "price_unknown", str(exc)) from exc
-        except NeedsUser as exc:
-            raise Refused(402, "not_recorded", str(exc)) from exc
         finally:
             door.metered.discard(exchange)
 

@@ -92,7 +92,6 @@ async def test_a_client_cannot_keep_a_stream_from_telling_its_tokens(
     ("refusal", "code"),
     [
         (OverBudget("The budget of 'salver' for today is spent. Raise it."), "over_budget"),
-        (NeedsUser("It could not be put on record. Free some space."), "not_recorded"),
         (PriceUnknown("Nobody knows what 'scripted' costs. Set its price."), "price_unknown"),
     ],
 )
