@@ -1,11 +1,19 @@
 """FakeUpstream: what an owner set for a provider, as the gateway is handed it."""
 
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, field
 
 from salver_server.calls import Wire
 from salver_server.errors import SalverError
 from salver_server.kit.secret import Secret
 from tests.fakes.model import KEY
+
+
+class Whichever:
+    """Holds every name."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
 
 
 @dataclass(slots=True, kw_only=True)
@@ -15,6 +23,7 @@ class FakeUpstream:
     title: str = "OpenAI"
     wire: Wire = "chat"
     plain: bool = False
+    models: Container[str] = field(default_factory=Whichever)
     held: str | None = KEY
     """The key, as long as nothing is wrong with it."""
     trouble: SalverError | None = None

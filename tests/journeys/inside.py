@@ -22,12 +22,23 @@ def everyone(session: str) -> list[psutil.Process]:
 
 def commands(session: str) -> list[str]:
     """The command line of each of them, without that of the sandbox's own init."""
-    return [" ".join(process.cmdline()) for process in everyone(session)[1:]]
+    found: list[str] = []
+    for process in everyone(session)[1:]:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            found.append(" ".join(process.cmdline()))
+    return found
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those that still live; another process under the same number does not count."""
-    return [it for it in processes if it.is_running() and it.status() != psutil.STATUS_ZOMBIE]
+    return [it for it in processes if it.is_running() and not _is_over(it)]
+
+
+def _is_over(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _sharing(namespace: Path) -> Iterator[psutil.Process]:

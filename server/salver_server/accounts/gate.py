@@ -60,6 +60,7 @@ class AccountUpstream:
     name: str
     title: str
     wire: Wire
+    models: frozenset[str]
     account: Account
     accounts: Accounts
     purpose: str
@@ -81,16 +82,19 @@ def upstreams(
     accounts: Accounts, models: tuple[Model, ...], *, purpose: str, session: SessionId | None
 ) -> list[AccountUpstream]:
     """One for each account that the models are called with."""
-    found = {model.account.provider: model for model in models}
+    by_provider: dict[str, list[Model]] = {}
+    for model in models:
+        by_provider.setdefault(model.account.provider, []).append(model)
     return [
         AccountUpstream(
             name=name,
             title=accounts.spec(name).title,
-            wire=model.wire,
-            account=model.account,
+            wire=its[0].wire,
+            models=frozenset(model.name for model in its),
+            account=its[0].account,
             accounts=accounts,
             purpose=purpose,
             session=session,
         )
-        for name, model in found.items()
+        for name, its in by_provider.items()
     ]

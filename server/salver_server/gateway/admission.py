@@ -73,4 +73,10 @@ def understood(head: Head, target: Target, route: Route, body: bytes) -> Admitte
     if route.method == "GET":
         return Admitted(head=head, target=target, route=route, asked=None, body=b"")
     asked = target.spec.understand(read(body), route)
+    if asked.model not in target.models:
+        raise Refused(
+            400,
+            "bad_request",
+            f"This session is not set up with the model {asked.model!r} of {target.title}. Name it in AGENT.md.",
+        )
     return Admitted(head=head, target=target, route=route, asked=asked, body=written(asked.body))

@@ -1,7 +1,7 @@
 """Where a session's model calls go: the owner's exact address, checked at once, and a key that is asked for late."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -41,6 +41,11 @@ class Upstream(Protocol):
         """True if the owner accepts http, unencrypted, to another computer."""
         ...
 
+    @property
+    def models(self) -> Container[str]:
+        """Those that may be called; the same account may have others that search the web, or cost far more."""
+        ...
+
     async def key(self) -> Secret | None:
         """None for a server that wants no key; then none is sent at all.
 
@@ -68,6 +73,7 @@ class Target:
         self.command = f"salver provider set {upstream.name.partition('/')[0]}"
         """For people: how to set it anew."""
         self.spec = WIRES[upstream.wire]
+        self.models = upstream.models
         try:
             self.address = check_address(upstream.url, plain=upstream.plain)
         except NeedsUser as exc:

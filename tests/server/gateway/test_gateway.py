@@ -97,6 +97,18 @@ async def test_what_is_no_http_is_refused(door: Path, garbage: bytes) -> None:
     assert (await exchanged(door, garbage)).startswith(b"HTTP/1.1 400 ")
 
 
+async def test_a_model_that_was_not_chosen_is_not_called(
+    house: House, model: ScriptedModel
+) -> None:
+    door = await house.door(FakeUpstream(url=model.url, models=("another",)))
+    async with sandbox(door) as client:
+        answer = await client.post(CHAT, json=asking("!say hello"))
+    assert answer.status_code == 400
+    assert answer.headers["x-salver-code"] == "bad_request"
+    assert "not set up with the model 'scripted'" in answer.json()["error"]["message"]
+    assert model.requests == []
+
+
 async def test_an_error_is_answered_only_after_the_whole_request(door: Path) -> None:
     async with sandbox(door, token="wrong") as client:
         answer = await client.post(CHAT, content=b"x" * 5_000_000)
