@@ -14,6 +14,7 @@ from salver_server.secrets import VaultShut
 from tests.server.accounts.conftest import ADA, KEY, Desk, key
 
 BOB = AgentName("bob")
+PATIENCE = 20.0
 
 
 async def test_an_account_is_set_with_what_the_provider_has_of_itself(desk: Desk) -> None:
@@ -88,6 +89,9 @@ async def test_a_key_that_changes_while_it_is_asked_for_is_not_handed_out(desk: 
         return_exceptions=True,
     )
     await asyncio.to_thread(desk.keychain.wait_for_prompt)
+    async with asyncio.timeout(PATIENCE):
+        while desk.get("openai").keyed:  # noqa: ASYNC110  the move has begun, and tells nobody
+            await asyncio.sleep(0.001)
     desk.keychain.answer()
     asked, *changed = await asking
     assert type(asked) is NeedsUser

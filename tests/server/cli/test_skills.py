@@ -18,7 +18,14 @@ async def test_skills_are_listed_as_a_table(shell: Shell, rude: Rude) -> None:
 
 
 async def test_what_an_agent_does_without_is_said_beside_the_list(shell: Shell, rude: Rude) -> None:
-    agent = {"name": "ada", "title": "Ada", "provider": "demo", "model": "", "problem": ""}
+    agent = {
+        "name": "ada",
+        "title": "Ada",
+        "provider": "demo",
+        "model": "",
+        "runs_with": "demo",
+        "problem": "",
+    }
     rude.answers.append(saying([agent | {"warnings": ["There is no skill 'sums'."]}]))
     done = await shell.run("agents", "list")
     assert (done.code, done.err) == (0, "salver: ada: There is no skill 'sums'.\n")
