@@ -192,7 +192,8 @@ class Loop:
         return "answered", ""
 
     def _load_history(self) -> list[JsonObject] | None:
-        name, rows = self._launch.provider, self._inbox.history()
+        name = self._launch.provider
+        rows = [] if self._outbox.began_anew() else self._inbox.history()
         if rows is None:
             return None
         earlier = [json.loads(body) for provider, body in rows if provider == name]

@@ -222,8 +222,11 @@ class Outbox:
         failpoint("runner.after-close")
 
     def history(self, provider: str) -> list[object]:
-        """Every provider message of this file's turns, oldest first."""
-        rows = self._conn.execute("SELECT body FROM log WHERE kind = 'continuation' ORDER BY seq")
+        """Every provider message of this file's turns since the conversation last began anew, oldest first."""
+        rows = self._conn.execute(
+            "SELECT body FROM log WHERE kind = 'continuation' AND seq >= ? ORDER BY seq",
+            (self._last_reset() or 0,),
+        )
         bodies = (json.loads(row[0]) for row in rows)
         return [
             message
@@ -231,6 +234,18 @@ class Outbox:
             if body["provider"] == provider
             for message in body["messages"]
         ]
+
+    def began_anew(self) -> bool:
+        """Whether the conversation began anew in this file: what earlier ones kept is no part of it."""
+        return self._last_reset() is not None
+
+    def _last_reset(self) -> int | None:
+        # From the end: what lies before it may be the work of years.
+        row = self._conn.execute(
+            "SELECT seq FROM log WHERE kind = 'continuation' AND json_extract(body, '$.reset')"
+            " ORDER BY seq DESC LIMIT 1"
+        ).fetchone()
+        return row[0] if row else None
 
     def traces(self, seqs: list[int]) -> list[Trace]:
         """What earlier, unfinished turns over any of these messages sent and did, in order."""

@@ -96,7 +96,9 @@ def _session(conn: Connection, messages: int) -> SessionId:
         )
         assert delivery
         deliveries.done(conn, {delivery: ""}, now)
-        bus.keep_continuation(conn, session, epoch=epoch, seq=row, provider="demo", body="[]")
+        bus.keep_continuation(
+            conn, session, epoch=epoch, seq=row, provider="demo", body="[]", reset=False
+        )
     bus.advance(conn, session, messages * ROWS_A_TURN, now)
     return session
 

@@ -301,3 +301,20 @@ def test_the_next_runner_heals_as_it_starts(bus: Bus) -> None:
 def test_healing_what_is_not_there_makes_nothing(bus: Bus) -> None:
     heal(bus.outbound)
     assert not bus.outbound.exists()
+
+
+def test_a_turn_that_begins_anew_ends_what_was_kept_before_it(bus: Bus) -> None:
+    outbox = bus.outbox()
+    for number, anew in enumerate((False, True, False), 1):
+        outbox.close(
+            number,
+            1,
+            acks=[],
+            released=[],
+            reply=None,
+            continuation=("demo", [{"of": number}]),
+            anew=anew,
+        )
+    assert outbox.history("demo") == [{"of": 2}, {"of": 3}]
+    assert outbox.history("other") == []
+    assert outbox.began_anew()

@@ -190,21 +190,27 @@ LONGEST_HISTORY = 32 * 1024 * 1024
 
 
 def history(conn: Connection, session: SessionId, *, before: int) -> list[tuple[str, str]]:
-    """Provider and body of the latest turns kept from outbound files other than the one of epoch `before`."""
+    """Provider and body of the latest turns kept from outbound files other than the one of epoch `before`.
+
+    They begin with the last one by which the conversation began anew, in whichever file that was.
+    """
     # By their numbers first: sorting the bodies would take them all into memory.
     rowids = conn.execute(
-        "SELECT rowid FROM continuations WHERE session = ? AND epoch <> ? ORDER BY rowid DESC",
-        (session, before),
+        "SELECT rowid, epoch, reset FROM continuations WHERE session = ? ORDER BY rowid DESC",
+        (session,),
     )
     found: list[tuple[str, str]] = []
     size = 0
-    for rowid in rowids:
-        row = conn.execute("SELECT provider, body FROM continuations WHERE rowid = ?", rowid)
-        provider, body = row.fetchone()
-        size += len(body)
-        if size > LONGEST_HISTORY:
+    for rowid, epoch, reset in rowids:
+        if epoch != before:
+            row = conn.execute("SELECT provider, body FROM continuations WHERE rowid = ?", (rowid,))
+            provider, body = row.fetchone()
+            size += len(body)
+            if size > LONGEST_HISTORY:
+                break
+            found.append((provider, body))
+        if reset:
             break
-        found.append((provider, body))
     return found[::-1]
 
 
@@ -361,11 +367,18 @@ def kind_of(conn: Connection, session: SessionId, seq: int, now: Stamp) -> Messa
 
 
 def keep_continuation(
-    conn: Connection, session: SessionId, *, epoch: int, seq: int, provider: str, body: str
+    conn: Connection,
+    session: SessionId,
+    *,
+    epoch: int,
+    seq: int,
+    provider: str,
+    body: str,
+    reset: bool,
 ) -> None:
     conn.execute(
-        "INSERT INTO continuations (session, epoch, seq, provider, body) VALUES (?, ?, ?, ?, ?)",
-        (session, epoch, seq, provider, body),
+        "INSERT INTO continuations (session, epoch, seq, provider, body, reset) VALUES (?, ?, ?, ?, ?, ?)",
+        (session, epoch, seq, provider, body, int(reset)),
     )
 
 

@@ -85,7 +85,8 @@ def _apply(conn: Connection, session: store.Session, row: Row, now: Stamp, news:
             _deliver(conn, session, row, now, news, kind="send", answers=[])
         case "continuation":
             provider, messages = _text(row, "provider", 100), row.body.get("messages")
-            if not isinstance(messages, list):
+            reset = row.body.get("reset", False)
+            if not isinstance(messages, list) or not isinstance(reset, bool):
                 raise Broken(f"row {row.seq} has no list of messages")
             store.keep_continuation(
                 conn,
@@ -94,6 +95,7 @@ def _apply(conn: Connection, session: store.Session, row: Row, now: Stamp, news:
                 seq=row.seq,
                 provider=provider,
                 body=json.dumps(messages),
+                reset=reset,
             )
         case "context":
             context = contexts.read(row.body, turn=row.turn, now=now)

@@ -101,6 +101,36 @@ async def test_what_a_turn_keeps_is_kept_for_the_next_file(talk: Talk) -> None:
     ]
 
 
+async def test_a_conversation_that_began_anew_is_never_told_of_what_was_before(talk: Talk) -> None:
+    row = talk.scribe.row
+    await talk.take(
+        row("continuation", provider="demo", messages=["old"]),
+        row("continuation", provider="demo", messages=["kept"], reset=True),
+        row("continuation", provider="demo", messages=["new"]),
+    )
+    before = (await talk.row()).epoch
+    assert await talk.read(lambda conn: store.history(conn, talk.session, before=before + 1)) == [
+        ("demo", '["kept"]'),
+        ("demo", '["new"]'),
+    ]
+    assert len(await talk.ask("SELECT seq FROM continuations WHERE session = ?")) == 3
+
+
+async def test_what_begins_anew_in_the_present_file_ends_what_earlier_ones_kept(talk: Talk) -> None:
+    await talk.take(talk.scribe.row("continuation", provider="demo", messages=["old"]))
+    await talk.desk.database.write(lambda conn: store.new_file(conn, talk.session, 4711))
+    talk.scribe = Scribe()
+    assert await earlier(talk) == [("demo", '["old"]')]
+    await talk.take(talk.scribe.row("continuation", provider="demo", messages=[], reset=True))
+    assert await earlier(talk) == []
+
+
+async def earlier(talk: Talk) -> list[tuple[str, str]]:
+    """What the runner of the present file is told of earlier ones."""
+    epoch = (await talk.row()).epoch
+    return await talk.read(lambda conn: store.history(conn, talk.session, before=epoch))
+
+
 async def test_a_reply_goes_to_the_chat_of_the_last_message_that_it_answers(talk: Talk) -> None:
     desk = talk.desk
     family = await desk.chat("family", "salver", mode="agent-shared")

@@ -103,6 +103,7 @@ CREATE TABLE continuations (
     seq      INTEGER NOT NULL,
     provider TEXT    NOT NULL,
     body     TEXT    NOT NULL,
+    reset    INTEGER NOT NULL DEFAULT 0 CHECK (reset IN (0, 1)), -- the conversation begins anew with it
     PRIMARY KEY (session, epoch, seq)
 ) STRICT;
 
