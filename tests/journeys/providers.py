@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.model import MODEL
+from tests.fakes.model import FOREVER, MODEL, WIRES
 from tests.journeys.waiting import until
 
 KEY = "sk-journey-7f3a9c51d2e84b06"
@@ -63,18 +63,20 @@ class Model:
 
 
 @contextmanager
-def thinking(folder: Path) -> Generator[Model]:
+def thinking(folder: Path, wire: str = "chat", *, context: int = FOREVER) -> Generator[Model]:
     """A scripted model that takes `KEY` and no other."""
     port, record = folder / "port", folder / "requests.jsonl"
     record.touch()
     command = [sys.executable, "-m", "tests.fakes.model", "--key", KEY]
+    command += ["--wire", wire, "--context", str(context)]
     with subprocess.Popen(
         [*command, "--port-file", str(port), "--record", str(record)], env=dict(os.environ)
     ) as process:
         try:
             until(port.exists, what=lambda: f"the model ended with {process.poll()}")
             yield Model(
-                url=f"http://127.0.0.1:{port.read_text(encoding='utf-8')}/v1", record=record
+                url=f"http://127.0.0.1:{port.read_text(encoding='utf-8')}{WIRES[wire].base}",
+                record=record,
             )
         finally:
             process.kill()
