@@ -24,10 +24,7 @@ def talk(build: Build, model: Model) -> Talk:
     """A conversation with an agent whose model has a price."""
     home = build(model.provider)
     (home.home / "prices.toml").write_text(
-        "".join(
-            f'[[price]]\nprovider = "{provider}"\nmodel = "{MODEL}"\ninput = {DEAR}\noutput = {DEAR}\n'
-            for provider in ("openai-compatible", "openai/v1")
-        ),
+        f'[[price]]\nprovider = "openai-compatible"\nmodel = "{MODEL}"\ninput = {DEAR}\noutput = {DEAR}\n',
         encoding="utf-8",
     )
     home.start()

@@ -101,6 +101,7 @@ async def test_a_session_and_its_messages_show_what_they_cost(house: House) -> N
     await call(house, session, turn=1)
     await call(house, session, turn=2)
     await begin(house, session, turn=1)
+    await house.write(lambda _: None)  # without a budget nobody has waited for it
     found = await house.ask("GET", f"/sessions/{session}")
     assert (found["spent"]["calls"], found["spent"]["cost"]) == (2, 40_000)
     (message,) = found["messages"]

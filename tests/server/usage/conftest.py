@@ -120,9 +120,13 @@ class Till:
         )
         return await self.database.read(lambda conn: use(conn, limit, whose))
 
+    async def written(self) -> None:
+        """Return once all that was handed in before is done: without a budget nobody waits for it."""
+        await self.database.write(lambda _: None)
+
     async def rows(self, columns: str, table: str = "model_calls") -> list[tuple[object, ...]]:
         """What lies there once all that was handed in before is done."""
-        await self.database.write(lambda _: None)
+        await self.written()
         return await self.database.read(
             lambda conn: conn.execute(f"SELECT {columns} FROM {table} ORDER BY 1").fetchall()
         )

@@ -87,6 +87,7 @@ async def test_the_latest_are_shown_and_all_are_summed_up(till: Till) -> None:
 async def test_a_turn_shows_what_it_took_while_it_still_runs(till: Till) -> None:
     await till.call(ask(), SMALL)
     await till.ledger.begin(ask())
+    await till.written()
     turns = await till.database.read(lambda conn: views.of_turns(conn, SESSION, most=10))
     running = Sums(calls=2, running=1, input=1_000, output=100, cost=20_000)
     assert turns == {1: running}
