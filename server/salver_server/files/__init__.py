@@ -1,0 +1,1 @@
+"""What comes with messages: named safely, and known by what is inside."""
