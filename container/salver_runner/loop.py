@@ -269,7 +269,7 @@ def answers(orders: Iterable[Message], rows: list[Message], *, claimed: set[int]
 def _note(outbox: Outbox, seqs: list[int]) -> str:
     """What an attempt that was cut off had done, in words; empty if nothing."""
     done = [
-        f"sent the message {json.loads(trace.body)['text']!r}"
+        _sent(json.loads(trace.body))
         if trace.kind == "send"
         else f"called {json.loads(trace.body)['name']} with {_arguments(trace.body)}"
         for trace in outbox.traces(seqs)
@@ -277,6 +277,12 @@ def _note(outbox: Outbox, seqs: list[int]) -> str:
     if not done:
         return ""
     return f"An earlier attempt at this turn was cut off after it had {'; '.join(done)}. Do not repeat that blindly."
+
+
+def _sent(body: JsonObject) -> str:
+    names = ", ".join(repr(file["name"]) for file in body.get("files", ()))
+    said = f"the message {body['text']!r}" if body["text"] or not names else ""
+    return "sent " + " with ".join(part for part in (names and f"the file {names}", said) if part)
 
 
 def _arguments(call: str) -> str:

@@ -9,13 +9,14 @@ import sqlite3
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 from salver_runner.clock import stamp
 from salver_runner.failpoint import failpoint
+from salver_runner.workspace.outgoing import Sent
 
 Outcome = Literal["answered", "failed", "stopped", "cancelled", "seen", "done"]
 """Of a message: answered, failed, stopped, cancelled. Of a cancel: cancelled or seen. Of a stop: done."""
@@ -52,6 +53,8 @@ class Outbox:
         there is settled in inbound.db, so that a start never walks through the whole history.
         """
         self.epoch = epoch
+        self.files = path.parent / "files"
+        """Where what is sent lies for the server to take."""
         self._generation = generation
         self._conn = sqlite3.connect(path, timeout=BUSY, isolation_level=None)
         self._conn.execute("PRAGMA synchronous=FULL")
@@ -151,10 +154,13 @@ class Outbox:
             failpoint("runner.in-claim")
         failpoint("runner.after-claim")
 
-    def send(self, turn: int, attempt: int, text: str) -> None:
-        """A message before the end of the turn; sent at least once."""
+    def send(self, turn: int, attempt: int, text: str, files: Sequence[Sent] = ()) -> None:
+        """A message before the end of the turn, with files that lie in out/ already; sent at least once."""
+        body: dict[str, object] = {"text": text}
+        if files:
+            body["files"] = [asdict(file) for file in files]
         with self._transaction() as conn:
-            _append(conn, turn, attempt, "send", None, {"text": text})
+            _append(conn, turn, attempt, "send", None, body)
             failpoint("runner.in-send")
         failpoint("runner.after-send")
 

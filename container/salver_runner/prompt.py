@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
-from salver_runner.inbox import Message, Quote
+from salver_runner.inbox import File, Message, Quote
 from salver_runner.tools import shorten
 
 LONGEST_MESSAGE = 100_000
@@ -18,6 +18,8 @@ WHOLE = "[The whole message is in /salver/in/inbound.db, an SQLite file, as `tex
 LONGEST_QUOTE = 2000
 LONGEST_NAME = 200
 
+FILES = "/salver/in/files"
+"""What came with messages, as the sandbox sees it."""
 NAMES = (
     *("message", "context", "notice", "now", "quote", "summary", "skill", "own-notes", "fetched"),
     "conversation",
@@ -57,7 +59,18 @@ def _framed(message: Message) -> str:
     sender = attribute(message.sender)
     quote = _quoted(message.quoted) if message.quoted else ""
     head = f'{frame} number="{message.seq}" from="{sender}" time="{_moment(sent_at)}"'
-    return f"<{head}>\n{quote}{escape(_capped(message))}\n</{frame}>"
+    lines = [_capped(message)] if message.text or not message.files else []
+    lines += [_line(message, file) for file in message.files]
+    return f"<{head}>\n{quote}{escape(chr(10).join(lines))}\n</{frame}>"
+
+
+def _line(message: Message, file: File) -> str:
+    # Names come without line ends and frames: the server sees to it.
+    return f"[file {file.name}, {file.type}, {_size(file.size)}: {FILES}/{message.id}/{file.name}]"
+
+
+def _size(count: int) -> str:
+    return f"{count} bytes" if count < 10_000 else f"{count / 1_000_000:.2f} MB"
 
 
 def _quoted(quote: Quote) -> str:

@@ -72,7 +72,9 @@ def _words(
             sender, sent_at, text = texts[message]
             return f"**{sender}**, {sent_at[:16].replace('T', ' ')}\n\n{text}\n\n"
         case "reply" | "send":
-            return f"**agent**, {time}\n\n{json.loads(body)['text']}\n\n"
+            said = json.loads(body)
+            files = "".join(f"> file `{file['name']}`\n\n" for file in said.get("files", ()))
+            return f"**agent**, {time}\n\n{said['text']}\n\n{files}"
         case "tool":
             call = json.loads(body)
             return f"> `{call['name']}` {json.dumps(call['arguments'], ensure_ascii=False)}\n\n"

@@ -1,7 +1,7 @@
 """One turn as a provider sees it: take messages, speak, use tools, keep what was said."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from salver_runner.launch import Launch
 from salver_runner.line import Line
 from salver_runner.outbox import Outbox
 from salver_runner.tools import Handed, Result, ToolSpec
+from salver_runner.workspace.outgoing import Sent
 from salver_runner.workspace.seen import Seen
 
 JsonObject = dict[str, Any]
@@ -116,9 +117,9 @@ class Turn:
         del self.said[pieces:]
         self.line.again(self.number, "".join(self.said))
 
-    def send(self, text: str) -> None:
+    def send(self, text: str, files: Sequence[Sent] = ()) -> None:
         """Send a message before the end of the turn."""
-        self.outbox.send(self.number, self.attempt, text)
+        self.outbox.send(self.number, self.attempt, text, files)
         self.line.ring()
 
     async def use(self, name: str, arguments: Mapping[str, object]) -> Result:
@@ -134,6 +135,7 @@ class Turn:
         handed = Handed(
             output=lambda text: self.line.tool(self.number, "output", text),
             send=self.send,
+            outgoing=self.outbox.files,
             seen=self.seen_files,
         )
         result = await self._in_time(tool, arguments, handed)

@@ -18,6 +18,7 @@ import pytest
 from salver_runner.context import Context
 from salver_runner.outbox import Ousted
 from salver_runner.turn import Turn
+from salver_runner.workspace.outgoing import Sent
 from tests.runner.bus import Bus, LineEnd, leave_a_hot_journal, running
 from tests.runner.timeless import leaps, timeless
 
@@ -225,6 +226,8 @@ async def test_a_retried_turn_is_told_what_was_done_before_the_crash(bus: Bus) -
     first = bus.outbox()
     first.claim(1, 1, [1])
     first.send(1, 1, "working on it")
+    first.send(1, 1, "", [Sent(place="0" * 32, name="a.txt", size=5)])
+    first.send(1, 1, "this", [Sent(place="1" * 32, name="b.txt", size=5)])
     first.tool(1, 1, "shell", {"command": "rm list"})
     async with (
         LineEnd(bus.line) as line,
@@ -233,6 +236,7 @@ async def test_a_retried_turn_is_told_what_was_done_before_the_crash(bus: Bus) -
         await line.until(bus.replies)
     [reply] = bus.replies()
     assert "sent the message 'working on it'" in reply
+    assert "sent the file 'a.txt'; sent the file 'b.txt' with the message 'this'" in reply
     assert 'called shell with {"command": "rm list"}' in reply
     assert bus.rows("reply")[0].attempt == 2
 

@@ -1,5 +1,6 @@
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from inline_snapshot import snapshot
 
 from salver_runner import prompt as module
-from salver_runner.inbox import Message, Quote
+from salver_runner.inbox import File, Message, Quote
 from salver_runner.prompt import LONGEST_MESSAGE, LONGEST_QUOTE, NAMES, summary
 
 NOW = datetime(2026, 11, 22, 23, 58, tzinfo=UTC)
@@ -136,3 +137,18 @@ def test_a_sender_cannot_leave_its_place() -> None:
 def test_code_stays_as_it_was_written() -> None:
     code = "if a < b && c > d: print('<b>&amp;</b>', messages<message_count)"
     assert code in prompt([message(code)])
+
+
+def test_a_file_is_a_line_that_says_what_it_is_and_where_it_lies() -> None:
+    files = (
+        File(name="a b.png", type="image/png", size=1_234_567),
+        File(name="c.txt", type="text/plain", size=12),
+    )
+    assert prompt([replace(message("look"), files=files)]).splitlines()[3:-1] == [
+        "look",
+        "[file a b.png, image/png, 1.23 MB: /salver/in/files/m-12/a b.png]",
+        "[file c.txt, text/plain, 12 bytes: /salver/in/files/m-12/c.txt]",
+    ]
+    assert prompt([replace(message(""), files=files[1:])]).splitlines()[3:-1] == [
+        "[file c.txt, text/plain, 12 bytes: /salver/in/files/m-12/c.txt]"
+    ]

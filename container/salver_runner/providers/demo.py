@@ -7,7 +7,7 @@ are orders, run one after the other; after each, what came in meanwhile is taken
     !shell CMD     run CMD with the shell   !slow SECONDS wait, streaming a dot now and then
     !remember TEXT keep TEXT                !recall       say everything kept
     !fail REASON   end as a failed turn     !crash        kill this runner
-    !hang          never come back
+    !hang          never come back          !sendfile PATH send a file
 """
 
 import asyncio
@@ -50,6 +50,9 @@ class Demo:
                 turn.say(rest + "\n")
             case "send":
                 turn.send(rest)
+            case "sendfile":
+                result = await turn.use("send_file", {"path": rest})
+                turn.say(f"{result.text}\n")
             case "shell":
                 result = await turn.use("shell", {"command": rest})
                 turn.say(f"$ {rest}\n{result.text.rstrip()}\n")
@@ -109,7 +112,7 @@ def _orders(message: Message) -> Iterator[tuple[str, str]]:
     lines = [line.strip() for line in message.text.splitlines()]
     orders = [line for line in lines if line.startswith("!")]
     if not orders and message.wakes:
-        yield "plain", message.text
+        yield "plain", " ".join([message.text, *(file.name for file in message.files)]).strip()
     for line in orders:
         order, _, rest = line[1:].partition(" ")
         yield order, rest

@@ -3,10 +3,12 @@
 import asyncio
 import importlib
 import pkgutil
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
+from typing import Protocol, TypeVar
 
+from salver_runner.workspace.outgoing import Sent
 from salver_runner.workspace.seen import Seen
 
 Done = TypeVar("Done")
@@ -23,14 +25,21 @@ class Result:
     failed: bool = False
 
 
+class Send(Protocol):
+    def __call__(self, text: str, files: Sequence[Sent] = (), /) -> None:
+        """Send the person a message before the turn ends; it is on record once this returns."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handed:
     """What a tool gets beside its arguments."""
 
     output: Callable[[str], None]
     """Takes live output while the tool runs."""
-    send: Callable[[str], None]
-    """Sends the person a message before the turn ends; it is on record once this returns."""
+    send: Send
+    outgoing: Path
+    """Where files lie that are sent, each in a folder of its own."""
     seen: Seen
     """The files that this runner has read."""
 

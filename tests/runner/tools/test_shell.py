@@ -38,11 +38,11 @@ class Watched:
             await self._news.wait()
 
 
-def ignore(_: str) -> None: ...
+def ignore(*_: object) -> None: ...
 
 
 def seen_by(output: Callable[[str], None]) -> Handed:
-    return Handed(output=output, send=ignore, seen=Seen())
+    return Handed(output=output, send=ignore, outgoing=Path("nowhere"), seen=Seen())
 
 
 async def run(command: str, **arguments: object) -> Result:

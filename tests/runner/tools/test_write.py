@@ -69,9 +69,9 @@ async def test_a_file_that_changed_since_it_was_read_stays(handed: Handed, works
     assert (workspace / "a").read_text(encoding="utf-8") == "somebody's"
 
 
-async def test_another_runner_has_read_nothing(handed: Handed) -> None:
+async def test_another_runner_has_read_nothing(handed: Handed, workspace: Path) -> None:
     await put(handed, "a", "mine")
-    assert (await put(Runner().handed, "a", "x")).failed
+    assert (await put(Runner(outgoing=workspace).handed, "a", "x")).failed
 
 
 async def test_a_link_is_followed_as_any_program_would(handed: Handed, workspace: Path) -> None:
