@@ -19,6 +19,7 @@ from salver_server.channels import ChannelSpec
 from salver_server.clock import Clock, SystemClock, stamp
 from salver_server.delivery import Courier
 from salver_server.errors import NeedsUser, Rejected
+from salver_server.files import Uploads
 from salver_server.gateway import open_gateway
 from salver_server.ids import AgentName, ChannelName, SessionId
 from salver_server.intake import Intake
@@ -38,7 +39,9 @@ from salver_server.sessions.adoption import Adoption
 from salver_server.sessions.house import House
 from salver_server.sessions.inbox import Inbox
 from salver_server.sessions.keeper import Keeper
+from salver_server.sessions.launch import limits
 from salver_server.sessions.outbox import Outbox
+from salver_server.sessions.outgoing import open_outgoing
 from salver_server.sessions.reading import open_reading
 from salver_server.sessions.take import News
 from salver_server.sessions.watch import Watch
@@ -165,7 +168,14 @@ async def _open_rooms(
     packs = Packs(where.packs, locks=container())
     gate = ModelGate(gateway=gateway, packs=packs, accounts=accounts)
     trials = Trials(gateway=gateway, accounts=accounts, folder=where.sockets)
+    uploads = Uploads(places=where, settings=settings, database=database, clock=clock)
+    await uploads.begin()
     reading = await stack.enter_async_context(open_reading())
+    outgoing = await stack.enter_async_context(
+        open_outgoing(
+            database=database, places=where, settings=settings, disk=partial(_disk, agents)
+        )
+    )
     tasks = await stack.enter_async_context(background())
     hub: Hub[SessionId, Event] = Hub()
 
@@ -201,6 +211,7 @@ async def _open_rooms(
     outbox = Outbox(
         database=database,
         reading=reading,
+        outgoing=outgoing,
         places=where,
         clock=clock,
         tasks=tasks,
@@ -237,7 +248,9 @@ async def _open_rooms(
         keeper.reconsider(session)
         changed(session)
 
-    intake = Intake(database=database, clock=clock, route=book.routed, accepted=accepted)
+    intake = Intake(
+        database=database, clock=clock, uploads=uploads, route=book.routed, accepted=accepted
+    )
     courier = Courier(
         database=database,
         clock=clock,
@@ -246,6 +259,7 @@ async def _open_rooms(
             name: await stack.enter_async_context(spec.open(intake))
             for name, spec in channel_specs.items()
         },
+        outgoing=where.outgoing,
         tasks=tasks,
         changed=changed,
     )
@@ -267,6 +281,7 @@ async def _open_rooms(
     for loop in (
         partial(reserve.keep, clock.sleep, settings.sweep),
         inbox.keep_time,
+        uploads.keep,
         keeper.sweep,
         watchdog.run,
         adoption.go_on,
@@ -275,11 +290,13 @@ async def _open_rooms(
         tasks.create_task(forever(loop), name=repr(loop))
     return Rooms(
         settings=settings,
+        places=where,
         clock=clock,
         database=database,
         agents=agents,
         skills=skills,
         intake=intake,
+        uploads=uploads,
         keeper=keeper,
         courier=courier,
         hub=hub,
@@ -324,6 +341,14 @@ async def _open_ledger(
     return ledger
 
 
+async def _disk(agents: AgentBook, agent: AgentName) -> int:
+    """Bytes that the sandboxes of this agent may take."""
+    try:
+        return limits((await agents.get(agent)).definition).disk
+    except Rejected:  # it was removed while its last words were read
+        return 0
+
+
 def _arm(settings: Settings, where: Places) -> None:
     side, _, name = settings.failpoint.partition(":")
     if side == "server":
@@ -339,6 +364,8 @@ def _make_folders(where: Places) -> None:
         where.logs,
         where.sessions,
         where.homes,
+        where.intake,
+        where.outgoing,
         where.agents,
         where.skills,
         where.sockets,

@@ -16,6 +16,8 @@ CallId = NewType("CallId", int)
 ChannelName = NewType("ChannelName", str)
 ChatId = NewType("ChatId", str)
 DeliveryId = NewType("DeliveryId", str)
+FileId = NewType("FileId", str)
+"""One file, from its upload on, or as an agent sent it."""
 InstallId = NewType("InstallId", str)
 MessageId = NewType("MessageId", str)
 SecretName = NewType("SecretName", str)
@@ -26,6 +28,7 @@ SkillName = NewType("SkillName", str)
 
 AGENT_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 SKILL_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
+FILE_ID = re.compile(r"fil-[0-9a-f]{20}")
 SECRET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,78}[a-z0-9])?")
 
 

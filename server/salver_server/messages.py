@@ -6,9 +6,10 @@ about messages already accepted (cancel one, stop the turn). State: what a perso
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
-from salver_server.ids import ChannelName, ChatId, DeliveryId, MessageId, SessionId
+from salver_server.ids import ChannelName, ChatId, DeliveryId, FileId, MessageId, SessionId
 
 MessageKind = Literal["message", "note", "cancel", "stop", "clear", "compact"]
 """`note` is context that the server writes for the agent; all but it and `message` are orders."""
@@ -30,6 +31,30 @@ DeliveryState = Literal["waiting", "sending", "delivered", "perhaps", "failed"]
 LONGEST_TEXT = 200_000
 """Characters of one message; a channel refuses longer ones before they are accepted."""
 
+MOST_FILES = 20
+"""Files of one message, in either direction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """What comes with a message, in either direction."""
+
+    id: FileId
+    name: str
+    """No path, and safe to be shown."""
+    type: str
+    """As found by looking inside, such as image/png."""
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A file, and where it lies on this computer."""
+
+    file: File
+    path: Path
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbound:
@@ -42,6 +67,9 @@ class Inbound:
     key: str
     sender: str
     text: str
+    """Empty where files say it all."""
+    files: tuple[FileId, ...] = ()
+    """Uploads that come with it, in order."""
     sent_at: datetime
     due_at: datetime | None = None
     """Not before this moment; None is at once."""
@@ -59,6 +87,7 @@ class Outbound:
     session: SessionId
     kind: Literal["reply", "send", "failure"]
     text: str
+    files: tuple[Placed, ...] = ()
     answers: tuple[MessageId, ...]
     """The messages that this answers; empty for what an agent says of its own accord."""
 

@@ -36,6 +36,8 @@ class Settings:
     """Dollars a day that calls to models may cost, those of all agents together."""
     keep_free: int = Field(default=256 * 1024 * 1024, ge=0)
     """Bytes of disk that stay free: below it no sandbox is started."""
+    largest_file: int = Field(default=25_000_000, ge=1)
+    """Bytes of one file that comes with a message, in either direction."""
     failpoint: str = ""
     """For tests: `server:<name>` or `runner:<name>` stands still there; see kit/failpoint.py."""
 
@@ -63,6 +65,16 @@ class Places:
     @property
     def skills(self) -> Path:
         return self.home / "skills"
+
+    @property
+    def intake(self) -> Path:
+        """A folder for each message with files, and one for each upload that waits for its message."""
+        return self.home / "intake"
+
+    @property
+    def outgoing(self) -> Path:
+        """A folder for each delivery with files."""
+        return self.home / "outgoing"
 
     @property
     def sessions(self) -> Path:

@@ -78,7 +78,7 @@ def _session(conn: Connection, messages: int) -> SessionId:
             due_at=None,
         )
         id_ = MessageId(mint("msg"))
-        intake.keep(conn, id_, message, chat=chat.id, now=now)
+        intake.keep(conn, id_, message, files=(), chat=chat.id, now=now)
         bus.hand_over(conn, session, id_, kind="message", due_at=now, now=now)
         bus.mark_queued(conn, session, [seq], now)
         bus.claim(conn, session, seq, turn=seq, now=now)

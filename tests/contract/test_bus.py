@@ -8,6 +8,7 @@ import salver_runner
 from salver_runner import launch as runner_launch
 from salver_runner.inbox import Inbox
 from salver_runner.outbox import Ack, Outbox
+from salver_runner.workspace.outgoing import lay
 from salver_server import sessions
 from salver_server.accounts import Choice, Model
 from salver_server.agents import parse
@@ -16,6 +17,7 @@ from salver_server.ids import AgentName, MessageId, SessionId
 from salver_server.runtimes import Identity
 from salver_server.sessions import launch as server_launch
 from salver_server.sessions import line
+from salver_server.sessions.outgoing import PLACE, brings
 from salver_server.sessions.reading import open_reading
 from salver_server.sessions.store import Handover, Session
 from tests.server.accounts.conftest import account
@@ -62,6 +64,19 @@ async def test_the_server_reads_every_kind_of_row_that_a_runner_writes(tmp_path:
         ("continuation", None),
     ]
     assert page.rows[5].body == {"text": "hello", "answers": [1], "outcome": "answered"}
+
+
+async def test_the_server_takes_a_file_that_a_runner_sends(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbound.db", epoch=EPOCH, generation=3, read=0)
+    (tmp_path / "a.txt").write_bytes(b"hello")
+    outbox.send(1, 1, "here", [lay(str(tmp_path / "a.txt"), outbox.files)])
+    async with open_reading() as reading:
+        (row,) = (await reading.read(tmp_path, epoch=EPOCH, after=0)).rows
+    assert brings(row)
+    (one,) = row.body["files"]
+    assert PLACE.fullmatch(one["place"])
+    assert (one["name"], one["size"]) == ("a.txt", 5)
+    assert (tmp_path / "files" / one["place"] / "a.txt").read_bytes() == b"hello"
 
 
 def test_the_runner_reads_what_the_server_hands_over(tmp_path: Path) -> None:

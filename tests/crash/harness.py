@@ -30,6 +30,9 @@ FINAL = 60.0
 """Seconds for everything that is owed to be answered."""
 
 
+FILE = b"what lies in a file\n" * 1000
+
+
 @dataclass(slots=True, kw_only=True)
 class Sent:
     """A message that the test has sent, or tried to send, under its own key."""
@@ -39,6 +42,8 @@ class Sent:
     token: str
     """Stands exactly once in the one final reply."""
     ends: tuple[str, ...] = ("delivered",)
+    files: tuple[str, ...] = ()
+    """Ids of uploads that come with it; each holds `FILE`."""
     id: str = ""
 
 
@@ -209,13 +214,30 @@ class House:
 
     # Messages
 
-    def send(self, text: str, *, ends: tuple[str, ...] = ("delivered",), **more: Any) -> Sent:
+    def upload(self, name: str, data: bytes = FILE) -> str:
+        """Send a file ahead of its message; its id."""
+        return self.ask("POST", "/files", params={"name": name}, content=data)["id"]
+
+    def fetch(self, file: str) -> bytes:
+        """What a file holds, as anybody gets it who asks."""
+        assert self._client is not None
+        return self._client.get(f"/files/{file}").raise_for_status().content
+
+    def send(
+        self,
+        text: str,
+        *,
+        ends: tuple[str, ...] = ("delivered",),
+        files: tuple[str, ...] = (),
+        **more: Any,
+    ) -> Sent:
         """Send a message once; it may or may not be accepted, since the server may die of it."""
         number = len(self.sent)
         token = f"pong-{number:04d}."
         sent = Sent(
-            key=f"key-{number}", text=f"{text}\n!say {token}".strip(), token=token, ends=ends
-        )
+            key=f"key-{number}", text=f"{text}\n!say {token}".strip(), token=token, ends=ends,
+            files=files,
+        )  # fmt: skip
         self.sent.append(sent)
         self.try_send(sent, **more)
         return sent
@@ -225,7 +247,8 @@ class House:
         assert self._client is not None
         try:
             answer = self._client.post(
-                "/messages", json={"text": sent.text, "key": sent.key, **more}
+                "/messages",
+                json={"text": sent.text, "key": sent.key, "files": sent.files, **more},
             )
         except httpx2.TransportError:
             return False
@@ -333,7 +356,23 @@ class House:
                 assert answering[0].count(sent.token) == 1, (sent, answering)
                 everywhere = sum(text.count(sent.token) for text, _ in replies)
                 assert everywhere == 1, (sent, replies)
+            assert [self.fetch(file["id"]) for file in found["files"]] == [FILE] * len(sent.files)
         self._verify_outbound()
+        self._verify_files()
+
+    def _verify_files(self) -> None:
+        """Every file that anybody can see is whole, and none lies there that nobody can."""
+        for place, owner in (("intake", "message"), ("outgoing", "delivery")):
+            rows = self.rows(
+                f"SELECT {owner}, name, size FROM attachments WHERE {owner} IS NOT NULL"
+            )
+            known = {f"{folder}/{name}": size for folder, name, size in rows}
+            lies = {
+                str(path.relative_to(self.home / place)): path.stat().st_size
+                for path in (self.home / place).glob("*/*")
+                if not path.parent.name.startswith("fil-")
+            }
+            assert lies == known, place
 
     def _verify_outbound(self) -> None:
         """No message has two acknowledgements in any outbound.db of its session, put aside or not."""

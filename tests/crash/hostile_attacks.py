@@ -275,6 +275,59 @@ def row(values: str) -> None:
             _insert(conn, seq, turn, kind, message, text)
 
 
+def sent_files(host: str) -> None:
+    """Everything but plain files, each sent as if it were one, and one that is."""
+    folder = OUT / "files" / PLACE
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "fifo")
+    (folder / "link").symlink_to(host)
+    (folder / "original").write_text("plain", encoding="utf-8")
+    (folder / "hard-link").hardlink_to(folder / "original")
+    (folder / "folder").mkdir()
+    (folder / "sparse").touch()
+    os.truncate(folder / "sparse", 50 * 2**20)
+    (folder / "plain").write_text("plain", encoding="utf-8")
+    (folder / "grows").touch()
+    (OUT / "files" / ("e" * 32)).symlink_to(Path(host).parent)
+    _haunt(lambda: _grow(folder / "grows"))
+    _haunt(lambda: _come_and_go(OUT / "files" / ("d" * 32), Path(host).parent))
+    names = ["fifo", "link", "hard-link", "folder", "sparse", "grows", "../../outbound.db", host]
+    tricks = [(PLACE, name) for name in names]
+    places = ["../..", PLACE + "0", PLACE.upper(), "", str(Path(host).parent), "e" * 32, "d" * 32]
+    tricks += [(place, Path(host).name) for place in places]
+    with _lawless() as conn:
+        for size in (0, 5, 50 * 2**20):
+            _send(conn, [(place, name, size) for place, name in tricks])
+        for first in range(0, 400, 20):  # one of them is the size of what lies there
+            _send(conn, [("d" * 32, Path(host).name, first + more) for more in range(20)])
+        _send(conn, [(PLACE, "gone", 1)] * 10_000)
+        _send(conn, [(PLACE, "plain", 5)])
+
+
+PLACE = "ab" * 16
+
+
+def _send(conn: sqlite3.Connection, files: Sequence[tuple[str, str, int]]) -> None:
+    listed = [{"place": place, "name": name, "size": size} for place, name, size in files]
+    _insert(conn, None, 1, "send", None, json.dumps({"text": "look", "files": listed}))
+
+
+def _grow(path: Path) -> None:
+    with path.open("ab", buffering=0) as file:
+        for _ in range(2**20):
+            file.write(b"x")
+    time.sleep(HAUNTED)
+
+
+def _come_and_go(place: Path, other: Path) -> None:
+    until = time.monotonic() + HAUNTED
+    while time.monotonic() < until:
+        place.mkdir()
+        place.rmdir()
+        place.symlink_to(other)
+        place.unlink()
+
+
 def typeless(column: str, expression: str) -> None:
     """A value that no column of ours can hold, behind the back of the schema's own rules."""
     with _lawless() as conn:

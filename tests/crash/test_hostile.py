@@ -234,6 +234,22 @@ def test_a_text_of_five_megabytes_is_cut_and_delivered(siege: Siege) -> None:
     assert [(len(text), text[-4:]) for text in sent] == [(1_000_004, " […]")]
 
 
+def test_only_plain_files_of_its_own_are_taken_and_whatever_else_holds_nobody_up(
+    siege: Siege,
+) -> None:
+    """Pipes, links, folders, files that grow, places that are paths or are swapped: sent by thousands."""
+    with asked_meanwhile(siege):
+        attack = siege.attack("sent-files", siege.named("{home}/of the house"))
+        found = siege.end_of(attack)
+    assert (found["state"], found["attempts"]) == ("delivered", 1)
+    sent = [it for it in siege.session(attack)["deliveries"] if it["kind"] == "send"]
+    assert [file["name"] for it in sent for file in it["files"]] == ["plain"]
+    assert all("could not be sent" in it["text"] for it in sent[:-1])
+    taken = [path for path in (siege.home.home / "outgoing").rglob("*") if path.is_file()]
+    assert [path.read_text(encoding="utf-8") for path in taken] == ["plain"]
+    assert siege.session(attack)["trouble"] == ""
+
+
 # The host's own files
 
 

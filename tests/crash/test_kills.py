@@ -24,6 +24,14 @@ def a_message(home: House) -> None:
     home.send_unwaited("")
 
 
+def a_message_with_a_file(home: House) -> None:
+    home.send_unwaited("", files=(home.upload("a.txt"), home.upload("a.txt")))
+
+
+def a_message_that_asks_for_a_file(home: House) -> None:
+    home.send_unwaited("!shell echo hello > hello.txt\n!sendfile hello.txt")
+
+
 def a_message_for_a_cold_session(home: House) -> None:
     home.send_unwaited("", new=True)
 
@@ -41,6 +49,7 @@ def a_sandbox_that_dies(home: House) -> None:
 
 SERVER: dict[str, Callable[[House], None]] = {
     "intake.before-commit": a_message,
+    "intake.files-placed": a_message_with_a_file,
     "intake.in-commit": a_message,
     "intake.after-commit": a_message,
     "inbox.before-hand-over": a_message,
@@ -52,6 +61,7 @@ SERVER: dict[str, Callable[[House], None]] = {
     "keeper.after-start": a_message_for_a_cold_session,
     "keeper.before-burial": a_sandbox_that_dies,
     "keeper.after-burial": a_sandbox_that_dies,
+    "outbox.files-taken": a_message_that_asks_for_a_file,
     "outbox.before-advance": a_message,
     "outbox.in-advance": a_message,
     "outbox.after-advance": a_message,

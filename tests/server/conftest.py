@@ -4,21 +4,25 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from salver_server.agents import store as agents
-from salver_server.ids import AgentName, ChannelName, ChatId, MessageId, SessionId
+from salver_server.files import Uploads
+from salver_server.ids import AgentName, ChannelName, ChatId, FileId, MessageId, SessionId
 from salver_server.intake import Intake
 from salver_server.messages import HandoverState, Inbound
 from salver_server.routing import Mode, book
 from salver_server.routing import store as routing
 from salver_server.sessions import store
+from salver_server.sessions.outgoing import Outgoing, open_outgoing
+from salver_server.settings import Places, Settings
 from salver_server.store import Database, open_database
 from salver_server.store.migrate import migrate
 from tests.fakes.clock import FakeClock
@@ -73,6 +77,8 @@ class Desk:
 
     database: Database
     clock: FakeClock
+    places: Places
+    uploads: Uploads
     intake: Intake
     told: list[SessionId] = field(default_factory=list[SessionId])
     """The sessions that the intake said something new is owed to."""
@@ -115,6 +121,7 @@ class Desk:
         sender: str = "you",
         due_in: float | None = None,
         held: bool = False,
+        files: Sequence[FileId] = (),
     ) -> Inbound:
         self.keys += 1
         now = self.clock.now()
@@ -128,6 +135,29 @@ class Desk:
             sent_at=now,
             due_at=None if due_in is None else now + timedelta(seconds=due_in),
             held=held,
+            files=tuple(files),
+        )
+
+    async def upload(self, name: str = "a.txt", data: bytes = b"a") -> FileId:
+        """A file that waits for its message."""
+
+        async def body() -> AsyncIterator[bytes]:
+            yield data
+
+        return (await self.uploads.take(name, body())).id
+
+    def outgoing(
+        self, places: Places, *, disk: int = 100_000, **about: Any
+    ) -> AbstractAsyncContextManager[Outgoing]:
+        """Takes what sandboxes send, so many bytes of each."""
+
+        async def may_take(_: AgentName) -> int:
+            return disk
+
+        asked: dict[str, Any] = {"keep_free": 0, **about}
+        settings = Settings(home=places.home, **asked)
+        return open_outgoing(
+            database=self.database, places=places, settings=settings, disk=may_take
         )
 
     async def session(self, id_: SessionId) -> store.Session:
@@ -174,10 +204,18 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(database: Database, clock: FakeClock) -> Desk:
+async def desk(database: Database, clock: FakeClock, quick_path: Path) -> Desk:
     """One agent, `salver`, with its chat on this computer."""
     told: list[SessionId] = []
-    intake = Intake(database=database, clock=clock, route=book.routed, accepted=told.append)
-    desk = Desk(database=database, clock=clock, intake=intake, told=told)
+    settings = Settings(home=quick_path / "home", keep_free=0)
+    places = Places(settings.home, quick_path / "sockets")
+    uploads = Uploads(places=places, settings=settings, database=database, clock=clock)
+    await uploads.begin()
+    intake = Intake(
+        database=database, clock=clock, uploads=uploads, route=book.routed, accepted=told.append
+    )
+    desk = Desk(
+        database=database, clock=clock, places=places, uploads=uploads, intake=intake, told=told
+    )
     await desk.agent()
     return desk

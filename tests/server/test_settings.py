@@ -27,6 +27,7 @@ def test_every_setting_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None
         "SALVER_WATCH": "0",
         "SALVER_BUDGET": "2.5",
         "SALVER_KEEP_FREE": "0",
+        "SALVER_LARGEST_FILE": "1000",
         "SALVER_FAILPOINT": "server:intake",
     }
     for name, value in given.items():
@@ -36,6 +37,7 @@ def test_every_setting_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None
     assert (found.idle, found.stall, found.sweep) == (1.5, 2.0, 3.0)
     assert found.budget == 2.5
     assert (found.doorbell, found.watch, found.keep_free) == (False, False, 0)
+    assert found.largest_file == 1000
     assert {field.upper() for field in Settings.__dataclass_fields__} == {
         name.removeprefix("SALVER_") for name in given
     }

@@ -6,6 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from salver_server.api import (
     agents,
     errors,
+    files,
     house,
     keychain,
     messages,
@@ -22,7 +23,7 @@ def make_app(rooms: Rooms) -> ASGIApp:
     app = FastAPI(title="Salver", version=rooms.version, docs_url=None, redoc_url=None)
     app.state.rooms = rooms
     errors.install(app)
-    for room in (house, agents, skills, sessions, messages, providers, keychain, usage):
+    for room in (house, agents, skills, sessions, messages, files, providers, keychain, usage):
         app.include_router(room.router)
     return Doors(app)
 

@@ -11,7 +11,7 @@ from salver_server.api.follow import follow
 from salver_server.api.rooms import Rooms, Use
 from salver_server.api.shapes import Message
 from salver_server.errors import Missing, Rejected
-from salver_server.ids import AgentName, DeliveryId, MessageId, SessionId, mint
+from salver_server.ids import AgentName, DeliveryId, FileId, MessageId, SessionId, mint
 from salver_server.intake import Accepted
 from salver_server.intake.accept import local
 from salver_server.routing import book
@@ -23,7 +23,9 @@ router = APIRouter(tags=["messages"])
 class NewMessage(BaseModel):
     """A message typed on this computer, to an agent's main session, to `session`, or to a `new` one."""
 
-    text: str
+    text: str = ""
+    files: list[str] = []
+    """Ids of uploads that come with it; then the text may be empty."""
     agent: str | None = None
     session: str | None = None
     new: bool = False
@@ -52,6 +54,7 @@ async def send(rooms: Use, body: NewMessage) -> AcceptedMessage:
         thread=thread,
         sent_at=rooms.clock.now(),
         due_at=body.due_at,
+        files=[FileId(id_) for id_ in body.files],
     )
     return _accepted(await rooms.intake(message))
 
@@ -107,7 +110,7 @@ async def cancel(rooms: Use, id_: MessageId) -> Message:
 
 @router.post("/messages/{id_}/retry", status_code=202)
 async def retry(rooms: Use, id_: MessageId) -> AcceptedMessage:
-    """Send the text of a message that ended unanswered once more."""
+    """Send a message that ended unanswered once more, files included."""
     return _accepted(await rooms.intake.retry(id_))
 
 

@@ -10,6 +10,7 @@ from salver_server.accounts import Accounts, Trials
 from salver_server.agents import AgentBook, SkillBook
 from salver_server.clock import Clock
 from salver_server.delivery import Courier
+from salver_server.files import Uploads
 from salver_server.ids import AgentName, SessionId
 from salver_server.intake import Intake
 from salver_server.kit.hub import Hub
@@ -17,7 +18,7 @@ from salver_server.messages import Event
 from salver_server.runtimes import Probe
 from salver_server.secrets import Vault
 from salver_server.sessions.keeper import Keeper
-from salver_server.settings import Settings
+from salver_server.settings import Places, Settings
 from salver_server.store import Database
 from salver_server.usage import Ledger, Prices
 
@@ -25,11 +26,13 @@ from salver_server.usage import Ledger, Prices
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rooms:
     settings: Settings
+    places: Places
     clock: Clock
     database: Database
     agents: AgentBook
     skills: SkillBook
     intake: Intake
+    uploads: Uploads
     keeper: Keeper
     courier: Courier
     hub: Hub[SessionId, Event]

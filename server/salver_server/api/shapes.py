@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from pydantic import BaseModel
 
+from salver_server import messages
 from salver_server.messages import DeliveryState
 from salver_server.secrets import KeychainState, Standing
 from salver_server.sessions.views import DeliveryView, MessageState, MessageView
@@ -33,12 +34,27 @@ class Spent(BaseModel):
         return Spent(**asdict(sums))
 
 
+class File(BaseModel):
+    """What came with a message, in either direction; `GET /files/<id>` gives it out."""
+
+    id: str
+    name: str
+    type: str
+    """As found by looking inside."""
+    size: int
+
+    @staticmethod
+    def of(file: messages.File) -> "File":
+        return File(id=file.id, name=file.name, type=file.type, size=file.size)
+
+
 class Message(BaseModel):
     id: str
     session: str
     seq: int
     sender: str
     text: str
+    files: list[File]
     state: MessageState
     reason: str
     attempts: int
@@ -58,6 +74,7 @@ class Message(BaseModel):
             seq=view.seq,
             sender=view.sender,
             text=view.text,
+            files=[File.of(file) for file in view.files],
             state=view.state,
             reason=view.reason,
             attempts=view.attempts,
@@ -73,6 +90,7 @@ class Delivery(BaseModel):
     id: str
     kind: str
     text: str
+    files: list[File]
     state: DeliveryState
     reason: str
     answers: list[str]
@@ -84,6 +102,7 @@ class Delivery(BaseModel):
             id=view.id,
             kind=view.kind,
             text=view.text,
+            files=[File.of(file) for file in view.files],
             state=view.state,
             reason=view.reason,
             answers=list(view.answers),

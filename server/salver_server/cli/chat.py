@@ -5,11 +5,12 @@ import secrets
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from salver_server.cli import show
+from salver_server.cli import files, show
 from salver_server.cli.connection import (
     EXIT_FAILED,
     EXIT_NOT_RUNNING,
@@ -26,37 +27,59 @@ RECONNECT = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 @click.command()
-@click.argument("text")
+@click.argument("text", required=False)
 @click.option("--agent", metavar="NAME", help="The agent to talk to; the first one unless given.")
 @click.option(
     "--session", metavar="ID", help="The session to go on with; the agent's main one unless given."
 )
 @click.option("--new", "fresh", is_flag=True, help="Begin a new session.")
+@click.option(
+    "--file",
+    "paths",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PATH",
+    help="Send this file along; may be given several times.",
+)
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Copy the files that the agent sends to this folder.",
+)
 @json_option
-def chat(text: str, agent: str | None, session: str | None, fresh: bool, as_json: bool) -> None:
-    """Send TEXT to an agent and print its reply; - reads it from stdin.
+def chat(
+    text: str | None,
+    agent: str | None,
+    session: str | None,
+    fresh: bool,
+    paths: tuple[Path, ...],
+    save: Path | None,
+    as_json: bool,
+) -> None:
+    """Send TEXT to an agent and print its reply; - reads it from stdin. With a file, TEXT may be left out.
 
     On a terminal the reply streams and tool calls are shown. Else only the final reply is printed. With
     --json each event is a line, and the last one holds the final reply.
     """
-    if text == "-":
-        try:
-            text = sys.stdin.buffer.read().decode()
-        except UnicodeDecodeError:
-            fail("What stdin holds is no text in UTF-8. Send plain text.", EXIT_USAGE)
-    body = {
-        "text": text,
+    _check(text, paths)
+    body: dict[str, Any] = {
+        "text": _typed() if text == "-" else text or "",
         "agent": agent,
         "session": session,
         "new": fresh,
         "key": secrets.token_hex(16),
     }
-    screen: Screen = JsonScreen() if as_json else Screen()
+    screen: Screen = JsonScreen(save) if as_json else Screen(save)
+    uploads: list[str] = []
     accepted: dict[str, Any] | None = None
     for wait in (0.0, *RECONNECT):
         try:
             time.sleep(wait)
             with reached() as house:
+                for path in paths[len(uploads) :]:
+                    uploads.append(house.upload(path))  # noqa: PERF401 one that is cut off keeps those before
+                body["files"] = uploads
                 accepted = accepted or house.ask("POST", "/messages", body)
                 assert accepted is not None
                 with house.lines(f"/messages/{accepted['id']}/events") as events:
@@ -77,6 +100,21 @@ def chat(text: str, agent: str | None, session: str | None, fresh: bool, as_json
     assert screen.end is not None
     if screen.end["state"] not in ("delivered", "perhaps delivered", "answered"):
         sys.exit(EXIT_FAILED)
+
+
+def _check(text: str | None, paths: tuple[Path, ...]) -> None:
+    if text is None and not paths:
+        fail("There is nothing to send. Give a TEXT, or a file with --file.", EXIT_USAGE)
+    for path in paths:
+        if not path.is_file():  # a pipe would never end
+            fail(f"There is no file {path}. Name one that exists.", EXIT_USAGE)
+
+
+def _typed() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError:
+        fail("What stdin holds is no text in UTF-8. Send plain text.", EXIT_USAGE)
 
 
 def _given_up(accepted: dict[str, Any] | None) -> NoReturn:
@@ -100,8 +138,9 @@ def _left(accepted: dict[str, Any] | None) -> NoReturn:
 class Screen:
     """Events for a person: live on a terminal, the final reply on stdout either way."""
 
-    def __init__(self) -> None:
+    def __init__(self, save: Path | None = None) -> None:
         self.end: dict[str, Any] | None = None
+        self._save = save
         self._live = sys.stdout.isatty()
         self._streams = self._live
         self._streamed = ""
@@ -141,7 +180,10 @@ class Screen:
         if delivery["id"] not in self._told:
             self._told.add(delivery["id"])
             self._finish_line()
-            click.echo(self._shown(delivery["text"]))
+            if delivery["text"]:
+                click.echo(self._shown(delivery["text"]))
+            for line in files.lines(delivery, save=self._save):
+                click.echo(line)
 
     def _finish(self, end: dict[str, Any]) -> None:
         self._finish_line()
@@ -181,5 +223,13 @@ class JsonScreen(Screen):
     def show(self, events: Iterable[dict[str, Any]]) -> None:
         for event in events:
             click.echo(json.dumps(event, ensure_ascii=False))
+            if event["event"] == "delivery":
+                self._keep(event["delivery"])
             if event["event"] == "end":
                 self.end = event
+
+    def _keep(self, delivery: dict[str, Any]) -> None:
+        if self._save is not None and delivery["id"] not in self._told:
+            self._told.add(delivery["id"])
+            for file in delivery["files"]:
+                files.saved(files.path(delivery, file), self._save)

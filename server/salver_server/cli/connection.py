@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -46,6 +47,21 @@ class Server:
         if answer.is_error:
             raise _refused(answer.content, answer.status_code)
         return answer.json() if answer.content else None
+
+    def upload(self, path: Path) -> str:
+        """Send a file ahead of the message that it comes with; its id there."""
+        try:
+            with path.open("rb") as file:
+                answer = self._client.post(
+                    "/files", params={"name": path.name}, content=file, timeout=None
+                )
+        except UnicodeEncodeError:
+            fail(f"The name of {path} is no text in UTF-8. Rename the file.", EXIT_USAGE)
+        except OSError as exc:
+            fail(f"{path} cannot be read: {exc.strerror}. Nothing was sent.", EXIT_USAGE)
+        if answer.is_error:
+            _refused(answer.content, answer.status_code)
+        return answer.json()["id"]
 
     @contextmanager
     def lines(self, path: str) -> "Generator[Generator[dict[str, Any]]]":

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from salver_server.cli import show
+from salver_server.cli import files, show
 from salver_server.cli.connection import json_option, server
 
 WIDEST = 60
@@ -60,10 +60,12 @@ def show_(id_: str, as_json: bool) -> None:
         click.echo(
             f"{message['accepted_at']}  {message['state']:<18} {show.brief(message['text'], WIDEST)}{reason}"
         )
+        _list_files(message)
     for delivery in found["deliveries"]:
         click.echo(
             f"{delivery['created_at']}  {delivery['kind'] + ' ' + delivery['state']:<18} {show.brief(delivery['text'], WIDEST)}"
         )
+        _list_files(delivery)
 
 
 @sessions.command()
@@ -125,3 +127,8 @@ def close(id_: str, as_json: bool) -> None:
     with server() as house:
         found = house.ask("POST", f"/sessions/{id_}/close")
     show.as_json(found) if as_json else click.echo(f"Session {id_} is closed.")
+
+
+def _list_files(owner: files.Owner) -> None:
+    for line in files.lines(owner):
+        click.echo(f"    {line}")

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 
 from salver_server.channels import Channel, ChannelSpec
 from salver_server.clock import LONGEST_SLEEP, Clock, stamp
@@ -34,13 +35,16 @@ class Courier:
         clock: Clock,
         specs: Mapping[ChannelName, ChannelSpec],
         channels: Mapping[ChannelName, Channel],
+        outgoing: Path,
         tasks: asyncio.TaskGroup,
         changed: Callable[[SessionId], None],
     ) -> None:
+        """`outgoing` is the folder of the deliveries' files."""
         self._database = database
         self._clock = clock
         self._specs = specs
         self._channels = channels
+        self._outgoing = outgoing
         self._changed = changed
         self._rounds = Rounds("delivery.chat", self._serve, tasks, sleep=clock.sleep)
 
@@ -71,7 +75,9 @@ class Courier:
         self.ask(chat)
 
     async def _serve(self, chat: ChatId) -> None:
-        while waiting := self._database.glance(lambda conn: store.open_of(conn, chat, most=BATCH)):
+        while waiting := self._database.glance(
+            lambda conn: store.open_of(conn, chat, most=BATCH, outgoing=self._outgoing)
+        ):
             first = waiting[0]
             if (wait := first.wait(self._clock.now())) > 0:
                 raise Transient("not yet due", retry_after=min(wait, LONGEST_SLEEP))

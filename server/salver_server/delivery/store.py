@@ -4,11 +4,13 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from sqlite3 import Connection
 
 from salver_server.clock import Stamp, moment
+from salver_server.files import store as files
 from salver_server.ids import ChannelName, ChatId, DeliveryId, MessageId, SessionId
-from salver_server.messages import DeliveryState, Outbound
+from salver_server.messages import DeliveryState, Outbound, Placed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ COLUMNS = (
 )
 
 
-def _delivery(row: tuple[str, ...]) -> Delivery:
+def _delivery(conn: Connection, outgoing: Path, row: tuple[str, ...]) -> Delivery:
     (
         id_,
         session,
@@ -57,6 +59,10 @@ def _delivery(row: tuple[str, ...]) -> Delivery:
             session=SessionId(session),
             kind=kind,  # pyright: ignore[reportArgumentType] the column is CHECKed
             text=text,
+            files=tuple(
+                Placed(file=file, path=outgoing / id_ / file.name)
+                for file in files.of_delivery(conn, DeliveryId(id_))
+            ),
             answers=tuple(MessageId(message) for message in json.loads(answers)),
         ),
         channel=ChannelName(channel),
@@ -67,13 +73,13 @@ def _delivery(row: tuple[str, ...]) -> Delivery:
     )
 
 
-def open_of(conn: Connection, chat: ChatId, *, most: int) -> list[Delivery]:
-    """What this chat is to get next, in order."""
+def open_of(conn: Connection, chat: ChatId, *, most: int, outgoing: Path) -> list[Delivery]:
+    """What this chat is to get next, in order; its files lie below `outgoing`."""
     rows = conn.execute(
         f"SELECT {COLUMNS} WHERE d.chat = ? AND d.state IN ('waiting', 'sending') ORDER BY d.position LIMIT ?",
         (chat, most),
     )
-    return [_delivery(row) for row in rows]
+    return [_delivery(conn, outgoing, row) for row in rows]
 
 
 def chats_open(conn: Connection) -> list[ChatId]:

@@ -2,17 +2,28 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from sqlite3 import Connection
 from typing import Protocol
 
 from salver_server.clock import Clock, stamp
 from salver_server.errors import Conflict, Missing, NeedsUser, Rejected
-from salver_server.ids import AgentName, ChannelName, ChatId, MessageId, SessionId, mint, new_epoch
+from salver_server.files import Uploads
+from salver_server.files import store as files
+from salver_server.ids import (
+    AgentName,
+    ChannelName,
+    ChatId,
+    FileId,
+    MessageId,
+    SessionId,
+    mint,
+    new_epoch,
+)
 from salver_server.intake import store
 from salver_server.kit.failpoint import failpoint
-from salver_server.messages import LONGEST_TEXT, Inbound
+from salver_server.messages import LONGEST_TEXT, MOST_FILES, File, Inbound
 from salver_server.sessions import store as bus
 from salver_server.store import Database
 
@@ -49,12 +60,14 @@ class Intake:
         *,
         database: Database,
         clock: Clock,
+        uploads: Uploads,
         route: Route,
         accepted: Callable[[SessionId], None],
     ) -> None:
         """`accepted` is told of each session that is owed something new."""
         self._database = database
         self._clock = clock
+        self._uploads = uploads
         self._route = route
         self._accepted = accepted
 
@@ -65,20 +78,52 @@ class Intake:
         serves, `NeedsUser` when the disk is full; then nothing was kept.
         """
         _check(message)
-        now = self._clock.now()
-        failpoint("intake.before-commit")
+        now, id_ = self._clock.now(), MessageId(mint("msg"))
+        if not message.files:
+            return await self._commit(id_, message, (), now)
+        # What was accepted before needs its uploads no more; they are gone.
+        known = self._database.glance(lambda conn: store.by_key(conn, message.channel, message.key))
+        if known is not None:
+            return await self._commit(id_, message, (), now)
         try:
-            found = await self._database.write(lambda conn: self._keep(conn, message, now))
-        except sqlite3.OperationalError as exc:
-            raise NeedsUser(
-                f"The message was not accepted: {exc}. Free some disk space and send it again."
-            ) from exc
-        failpoint("intake.after-commit")
-        for session in found.sessions:
-            self._accepted(session)
+            accepted = await self._commit(id_, message, await self._place(id_, message), now)
+        except Exception:  # not a cancellation: then it may still be committed
+            await self._uploads.settle(message.files, id_)
+            raise
+        await self._uploads.settle(message.files, id_)
+        return accepted
+
+    async def _place(self, id_: MessageId, message: Inbound) -> tuple[File, ...]:
+        try:
+            found = await self._uploads.place(message.files, id_)
+        except OSError as exc:
+            raise _no_room(exc.strerror or str(exc)) from exc
+        failpoint("intake.files-placed")
         return found
 
-    def _keep(self, conn: Connection, message: Inbound, now: datetime) -> Accepted:
+    async def _commit(
+        self, id_: MessageId, message: Inbound, found: Sequence[File], now: datetime
+    ) -> Accepted:
+        failpoint("intake.before-commit")
+        try:
+            accepted = await self._database.write(
+                lambda conn: self._keep(conn, id_, message, found, now)
+            )
+        except sqlite3.OperationalError as exc:
+            raise _no_room(str(exc)) from exc
+        failpoint("intake.after-commit")
+        for session in accepted.sessions:
+            self._accepted(session)
+        return accepted
+
+    def _keep(
+        self,
+        conn: Connection,
+        id_: MessageId,
+        message: Inbound,
+        found: Sequence[File],
+        now: datetime,
+    ) -> Accepted:
         earlier = store.by_key(conn, message.channel, message.key)
         if earlier is not None:
             return Accepted(
@@ -90,8 +135,10 @@ class Intake:
                 f"No agent serves the chat '{message.address}' on {message.channel}. Wire one to it."
             )
         chat, targets = routed
-        id_ = MessageId(mint("msg"))
-        store.keep(conn, id_, message, chat=chat, now=stamp(now))
+        if (taken := files.taken(conn, message.files)) is not None:
+            raise Conflict(f"The file '{taken}' came with another message. Upload it again.")
+        store.keep(conn, id_, message, chat=chat, files=found, now=stamp(now))
+        files.attach(conn, found, message=id_)
         sessions: list[SessionId] = []
         for target in targets:
             session = bus.open_session(
@@ -130,7 +177,7 @@ class Intake:
         self._accepted(session)
 
     async def retry(self, message: MessageId) -> Accepted:
-        """Accept the text of a message that failed, was stopped or cancelled once more, as a new message."""
+        """Accept a message that failed, was stopped or cancelled once more, as a new one."""
         found = await self._database.read(
             lambda conn: store.again(conn, message, self._clock.now())
         )
@@ -141,7 +188,7 @@ class Intake:
             raise Conflict(
                 f"Message '{message}' is {state}; only one that ended unanswered can be tried again."
             )
-        return await self(inbound)
+        return await self(replace(inbound, files=await self._uploads.again(message)))
 
 
 def local(
@@ -153,6 +200,7 @@ def local(
     thread: str | None,
     sent_at: datetime,
     due_at: datetime | None,
+    files: Sequence[FileId] = (),
 ) -> Inbound:
     """A message typed on this computer."""
     return Inbound(
@@ -162,14 +210,27 @@ def local(
         key=key,
         sender=sender,
         text=text,
+        files=tuple(files),
         sent_at=sent_at,
         due_at=due_at,
     )
 
 
+def _no_room(why: str) -> NeedsUser:
+    return NeedsUser(
+        f"The message was not accepted: {why}. Free some disk space and send it again."
+    )
+
+
 def _check(message: Inbound) -> None:
-    if not message.text.strip():
+    if not message.text.strip() and not message.files:
         raise Rejected("The message is empty. Write something.")
+    if len(message.files) > MOST_FILES:
+        raise Rejected(
+            f"The message has {len(message.files)} files; at most {MOST_FILES} are accepted. Send it in parts."
+        )
+    if len(set(message.files)) < len(message.files):
+        raise Rejected("The message names a file twice. Name each once.")
     if len(message.text) > LONGEST_TEXT:
         raise Rejected(
             f"The message has {len(message.text)} characters; at most {LONGEST_TEXT} are accepted. Send it in parts."

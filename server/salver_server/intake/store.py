@@ -1,11 +1,13 @@
 """SQL of accepted messages and of orders about them."""
 
+import json
+from collections.abc import Sequence
 from datetime import datetime
 from sqlite3 import Connection
 
 from salver_server.clock import Stamp, moment, stamp
 from salver_server.ids import ChannelName, ChatId, MessageId, SessionId, mint
-from salver_server.messages import HandoverState, Inbound
+from salver_server.messages import File, HandoverState, Inbound
 from salver_server.sessions import store as bus
 
 
@@ -23,10 +25,19 @@ def sessions_of(conn: Connection, message: MessageId) -> list[SessionId]:
     return [row[0] for row in rows]
 
 
-def keep(conn: Connection, id_: MessageId, message: Inbound, *, chat: ChatId, now: Stamp) -> None:
+def keep(
+    conn: Connection,
+    id_: MessageId,
+    message: Inbound,
+    *,
+    chat: ChatId,
+    files: Sequence[File],
+    now: Stamp,
+) -> None:
+    listed = [{"name": file.name, "type": file.type, "size": file.size} for file in files]
     conn.execute(
-        "INSERT INTO intake (id, kind, channel, key, chat, thread, sender, text, sent_at, accepted_at)"
-        " VALUES (?, 'message', ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO intake (id, kind, channel, key, chat, thread, sender, text, files, sent_at, accepted_at)"
+        " VALUES (?, 'message', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             id_,
             message.channel,
@@ -35,6 +46,7 @@ def keep(conn: Connection, id_: MessageId, message: Inbound, *, chat: ChatId, no
             message.thread,
             message.sender,
             message.text,
+            json.dumps(listed),
             stamp(message.sent_at),
             now,
         ),

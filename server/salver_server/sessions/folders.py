@@ -30,6 +30,11 @@ class Folders:
         return self.inbox / "inbound.db"
 
     @property
+    def files(self) -> Path:
+        """A folder for each message that came with files."""
+        return self.inbox / "files"
+
+    @property
     def outbound(self) -> Path:
         return self.outbox / "outbound.db"
 

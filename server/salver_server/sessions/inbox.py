@@ -21,6 +21,7 @@ from salver_server.kit.rounds import Rounds
 from salver_server.runtimes import Identity
 from salver_server.sessions import store
 from salver_server.sessions.folders import Folders, folders, give, make
+from salver_server.sessions.incoming import lay
 from salver_server.settings import Places
 from salver_server.store import Database
 
@@ -120,6 +121,7 @@ class Inbox:
     ) -> None:
         if not place.inbound.exists():
             raise Missing
+        lay(rows, self._places, place, self._identity)
         with _transaction(place.inbound) as conn:
             _insert(conn, rows)
             _settle(conn, settled)
@@ -136,7 +138,8 @@ class Inbox:
         healthy = await asyncio.to_thread(_healthy, place.inbound)
         rows, settled, history = await self._database.read(
             lambda conn: (
-                [] if healthy else store.handed_over(conn, session),
+                # A whole file holds them all; only what comes with those still owed may be missing.
+                store.pending(conn, session) if healthy else store.handed_over(conn, session),
                 store.settled(conn, session),
                 store.history(conn, session, before=row.epoch),
             )
@@ -157,6 +160,7 @@ class Inbox:
         whole: bool,
     ) -> None:
         make(place, self._identity)
+        lay(rows, self._places, place, self._identity)
         if not whole:
             self._make(place.inbound, rows)
         with _transaction(place.inbound) as conn:

@@ -6,7 +6,7 @@ Whoever looks is only ever told to; the read position in salver.db says what is 
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
 from salver_server.clock import Clock, stamp
 from salver_server.errors import Broken, Transient
@@ -16,7 +16,8 @@ from salver_server.kit.pace import Pace
 from salver_server.kit.rounds import Rounds
 from salver_server.sessions import store
 from salver_server.sessions.folders import folders, outbound
-from salver_server.sessions.reading import Page, Reading
+from salver_server.sessions.outgoing import Outgoing, Taken, brings
+from salver_server.sessions.reading import Page, Reading, Row
 from salver_server.sessions.rest import Look, Rest
 from salver_server.sessions.take import News, take
 from salver_server.settings import Places
@@ -52,6 +53,7 @@ class Outbox:
         *,
         database: Database,
         reading: Reading,
+        outgoing: Outgoing,
         places: Places,
         clock: Clock,
         tasks: asyncio.TaskGroup,
@@ -61,6 +63,7 @@ class Outbox:
         """`brought` is told of every page that had rows; `distrusted` of a file that no runner of ours wrote."""
         self._database = database
         self._reading = reading
+        self._outgoing = outgoing
         self._places = places
         self._clock = clock
         self._brought = brought
@@ -138,17 +141,28 @@ class Outbox:
             raise
         if not page.rows:
             return None
+        for rows in _parts(page.rows):
+            await self._take(row, rows, await self._outgoing.take(row, place.outbox, rows))
+        return page
+
+    async def _take(
+        self, row: store.Session, rows: Sequence[Row], taken: Mapping[int, Taken]
+    ) -> None:
         now = stamp(self._clock.now())
         failpoint("outbox.before-advance")
         try:
-            news = await self._database.write(lambda conn: take(conn, row, page.rows, now))
+            news = await self._database.write(lambda conn: take(conn, row, rows, now, taken))
         except (sqlite3.IntegrityError, sqlite3.DataError, RecursionError, ValueError) as exc:
             # Whatever it is, tried again it would be the same.
-            logger.exception("rows cannot be kept", extra={"session": session})
+            logger.exception("rows cannot be kept", extra={"session": row.id})
+            await self._outgoing.settle(taken)
             raise Broken("its rows cannot be kept") from exc
+        except Exception:  # not a cancellation: then they may still be kept
+            await self._outgoing.settle(taken)
+            raise
         failpoint("outbox.after-advance")
+        await self._outgoing.settle(taken)
         self._brought(news)
-        return page
 
     def _session(self, session: SessionId) -> store.Session | None:
         return self._database.glance(lambda conn: store.session(conn, session))
@@ -175,3 +189,16 @@ class Outbox:
         self._files.pop(session, None)
         self._paces.pop(session, None)
         self._rest.forget(session)
+
+
+def _parts(rows: Sequence[Row]) -> Generator[Sequence[Row]]:
+    """Rows to be taken together: files are copied for one row at a time, and delay none before it."""
+    first = 0
+    for number, row in enumerate(rows):
+        if brings(row):
+            if number > first:
+                yield rows[first:number]
+            yield rows[number : number + 1]
+            first = number + 1
+    if first < len(rows):
+        yield rows[first:]

@@ -392,8 +392,9 @@ def owe_delivery(
     text: str,
     answers: list[int],
     now: Stamp,
+    id_: DeliveryId | None = None,
 ) -> DeliveryId | None:
-    """A row for delivery, addressed to where the answered messages came from.
+    """A row for delivery, addressed to where the answered messages came from; under `id_` if it has one.
 
     Says which delivery tells the person of each answered message. None where there is no chat to tell.
     """
@@ -407,7 +408,7 @@ def owe_delivery(
         ).fetchone()[0]
         for number in answers
     ]
-    id_ = DeliveryId(mint("del"))
+    id_ = id_ or DeliveryId(mint("del"))
     conn.execute(
         "INSERT INTO deliveries (id, session, epoch, seq, chat, thread, kind, text, answers, state, next_at,"
         " created_at, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?, ?)",

@@ -6,16 +6,19 @@ right, and a row is known by session, epoch and sequence, never by a name that t
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from sqlite3 import Connection
 from typing import cast
 
 from salver_server.clock import Stamp
 from salver_server.errors import Broken
+from salver_server.files import store as files
 from salver_server.ids import ChatId, SessionId
 from salver_server.kit.failpoint import failpoint
 from salver_server.messages import LONGEST_TEXT, HandoverState
 from salver_server.sessions import contexts, store
+from salver_server.sessions.outgoing import Taken
 from salver_server.sessions.reading import Row
 
 OUTCOMES: dict[str, HandoverState] = {
@@ -33,6 +36,8 @@ LARGEST_NUMBER = 2**63 - 1
 HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 """A lone surrogate: JSON can hold one, text in UTF-8 cannot."""
 
+NOTHING: Mapping[int, Taken] = {}
+
 
 @dataclass(slots=True)
 class News:
@@ -45,8 +50,17 @@ class News:
     """Chats that something is to be delivered to."""
 
 
-def take(conn: Connection, session: store.Session, rows: tuple[Row, ...], now: Stamp) -> News:
-    """Apply rows and advance the read position; raises `Broken` at the first that is not right."""
+def take(
+    conn: Connection,
+    session: store.Session,
+    rows: Sequence[Row],
+    now: Stamp,
+    taken: Mapping[int, Taken] = NOTHING,
+) -> News:
+    """Apply rows and advance the read position; raises `Broken` at the first that is not right.
+
+    `taken` is what came of the files of those that bring some, by their number.
+    """
     # The position may have moved since the page was read; what is read is read once.
     current = store.session(conn, session.id)
     assert current is not None
@@ -59,14 +73,21 @@ def take(conn: Connection, session: store.Session, rows: tuple[Row, ...], now: S
             continue
         if row.seq != expected:
             raise Broken(f"row {expected} is missing")
-        _apply(conn, current, row, now, news)
+        _apply(conn, current, row, now, news, taken.get(row.seq))
         expected += 1
     store.advance(conn, session.id, expected - 1, now)
     failpoint("outbox.in-advance")
     return news
 
 
-def _apply(conn: Connection, session: store.Session, row: Row, now: Stamp, news: News) -> None:
+def _apply(
+    conn: Connection,
+    session: store.Session,
+    row: Row,
+    now: Stamp,
+    news: News,
+    taken: Taken | None,
+) -> None:
     news.rows += 1
     match row.kind:
         case "claim":
@@ -82,7 +103,7 @@ def _apply(conn: Connection, session: store.Session, row: Row, now: Stamp, news:
             _deliver(conn, session, row, now, news, kind="reply", answers=answers)
             news.closed = True
         case "send":
-            _deliver(conn, session, row, now, news, kind="send", answers=[])
+            _deliver(conn, session, row, now, news, kind="send", answers=[], taken=taken)
         case "continuation":
             provider, messages = _text(row, "provider", 100), row.body.get("messages")
             reset = row.body.get("reset", False)
@@ -160,11 +181,16 @@ def _deliver(
     *,
     kind: str,
     answers: list[int],
+    taken: Taken | None = None,
 ) -> None:
     text = _text(row, "text", LONGEST_TEXT * 5)
+    if taken is not None and taken.refused:
+        text = "\n".join([*([text] if text else []), *(f"({why})" for why in taken.refused)])
+        store.note(conn, session.id, " ".join(taken.refused), now)
     delivery = store.owe_delivery(
         conn,
         session.id,
+        id_=taken.delivery if taken else None,
         epoch=session.epoch,
         seq=row.seq,
         kind=kind,
@@ -173,6 +199,7 @@ def _deliver(
         now=now,
     )
     if delivery is not None:
+        files.attach(conn, taken.files if taken else (), delivery=delivery)
         news.chats.add(_chat_of(conn, delivery))
 
 

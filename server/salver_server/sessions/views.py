@@ -7,8 +7,9 @@ from sqlite3 import Connection
 from typing import Any, Literal
 
 from salver_server.clock import Stamp
+from salver_server.files import store as files
 from salver_server.ids import DeliveryId, MessageId, SessionId
-from salver_server.messages import DeliveryState, HandoverState
+from salver_server.messages import DeliveryState, File, HandoverState
 from salver_server.sessions.store import OPEN
 
 MessageState = Literal[
@@ -33,6 +34,7 @@ class MessageView:
     seq: int
     sender: str
     text: str
+    files: tuple[File, ...]
     state: MessageState
     reason: str
     """Why it failed or waits; empty otherwise."""
@@ -51,6 +53,7 @@ class DeliveryView:
     position: int
     kind: Literal["reply", "send", "failure"]
     text: str
+    files: tuple[File, ...]
     state: DeliveryState
     reason: str
     answers: tuple[MessageId, ...]
@@ -70,7 +73,7 @@ def message(conn: Connection, id_: MessageId) -> MessageView | None:
         f"SELECT {MESSAGE} WHERE h.message = ? AND i.kind = 'message' ORDER BY h.session LIMIT 1",
         (id_,),
     ).fetchone()
-    return _message(row) if row else None
+    return _message(conn, row) if row else None
 
 
 def messages(conn: Connection, session: SessionId, *, most: int) -> list[MessageView]:
@@ -79,16 +82,16 @@ def messages(conn: Connection, session: SessionId, *, most: int) -> list[Message
         f"SELECT {MESSAGE} WHERE h.session = ? AND i.kind = 'message' ORDER BY h.seq DESC LIMIT ?",
         (session, most),
     ).fetchall()
-    return [_message(row) for row in reversed(rows)]
+    return [_message(conn, row) for row in reversed(rows)]
 
 
-def _message(row: tuple[Any, ...]) -> MessageView:
+def _message(conn: Connection, row: tuple[Any, ...]) -> MessageView:
     (id_, session, seq, sender, text, state, delivery, kind, reason, delivery_reason, attempts, turn, accepted_at,
      due_at, changed_at) = row  # fmt: skip
     shown, why = _state(state, delivery, kind, reason, delivery_reason)
     return MessageView(
-        id=id_, session=session, seq=seq, sender=sender, text=text, state=shown, reason=why, attempts=attempts,
-        turn=turn, accepted_at=accepted_at, due_at=due_at or accepted_at, changed_at=changed_at,
+        id=id_, session=session, seq=seq, sender=sender, text=text, files=files.of_message(conn, id_), state=shown,
+        reason=why, attempts=attempts, turn=turn, accepted_at=accepted_at, due_at=due_at or accepted_at, changed_at=changed_at,
         final=shown in FINAL or (shown == "answered" and delivery is None),  # a turn may end without a word
     )  # fmt: skip
 
@@ -127,7 +130,7 @@ def deliveries(
         " WHERE session = ? AND created_at >= ? AND position > ? ORDER BY position LIMIT ?",
         (session, since, after, most),
     )
-    return _deliveries(rows)
+    return _deliveries(conn, rows)
 
 
 LONGEST_SHOWN = 5_000_000
@@ -153,7 +156,7 @@ def latest_deliveries(conn: Connection, session: SessionId, *, most: int) -> lis
         if found and size > LONGEST_SHOWN:
             break
         found.append(row)
-    return _deliveries(reversed(found))
+    return _deliveries(conn, reversed(found))
 
 
 def reply(conn: Connection, message: MessageId) -> str:
@@ -166,13 +169,14 @@ def reply(conn: Connection, message: MessageId) -> str:
     return row[0] if row else ""
 
 
-def _deliveries(rows: Iterable[tuple[Any, ...]]) -> list[DeliveryView]:
+def _deliveries(conn: Connection, rows: Iterable[tuple[Any, ...]]) -> list[DeliveryView]:
     return [
         DeliveryView(
             id=id_,
             position=position,
             kind=kind,
             text=text,
+            files=files.of_delivery(conn, id_),
             state=state,
             reason=reason,
             answers=tuple(json.loads(answers)),

@@ -1,6 +1,6 @@
 """The real application behind its real socket, in a house where everything is stopped: nothing starts."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from salver_server.app import Running, open_house
 from salver_server.ids import MessageId, SessionId
 from salver_server.messages import Changed
 from salver_server.sessions import store
+from salver_server.sessions.outgoing import Taken
 from salver_server.sessions.reading import Row
-from salver_server.sessions.take import take
+from salver_server.sessions.take import NOTHING, take
 from salver_server.settings import Settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.keychain import FakeKeychain
@@ -64,17 +65,17 @@ class House:
             )
         )
 
-    async def take(self, session: str, *rows: Row) -> None:
+    async def take(self, session: str, *rows: Row, taken: Mapping[int, Taken] = NOTHING) -> None:
         """A runner wrote these rows; what is owed to chats is delivered."""
         now = self.clock.stamp()
         id_ = SessionId(session)
 
-        def taken(conn: store.Connection) -> Any:
+        def apply(conn: store.Connection) -> Any:
             row = store.session(conn, id_)
             assert row is not None
-            return take(conn, row, rows, now)
+            return take(conn, row, rows, now, taken)
 
-        news = await self.write(taken)
+        news = await self.write(apply)
         self.changed(session)
         for chat in news.chats:
             self.running.rooms.courier.ask(chat)

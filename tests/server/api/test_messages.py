@@ -18,6 +18,7 @@ async def test_an_accepted_message_can_be_seen(house: House) -> None:
         "seq": 1,
         "sender": "ann",
         "text": "hello",
+        "files": [],
         "state": "queued",
         "reason": "",
         "attempts": 0,
@@ -64,7 +65,7 @@ async def test_a_message_for_later_waits(house: House) -> None:
 REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "empty": ({"text": ""}, 422, "The message is empty. Write something."),
     "too-long": ({"text": "x" * (LONGEST_TEXT + 1)}, 422, "Send it in parts."),
-    "no-text": ({}, 422, "The request's field 'text' is not usable: Field required."),
+    "no-text": ({}, 422, "The message is empty. Write something."),
     "number": ({"text": 7}, 422, "field 'text' is not usable: Input should be a valid string"),
     "naive-time": ({"text": "hi", "due_at": "2030-01-02T12:00:00"}, 422, "field 'due_at' is not"),
     "empty-key": ({"text": "hi", "key": ""}, 422, "field 'key' is not usable"),

@@ -1,4 +1,5 @@
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ ACCEPTED = {"id": "msg-1", "session": "ses-1", "again": False}
 QUEUED = {"event": "state", "state": "queued", "reason": "", "trouble": ""}
 SENT: dict[str, Any] = {
     "event": "delivery",
-    "delivery": {"id": "del-1", "kind": "send", "text": "wait"},
+    "delivery": {"id": "del-1", "kind": "send", "text": "wait", "files": []},
 }
 END = {"event": "end", "state": "delivered", "reason": "", "reply": "hi"}
 
@@ -209,4 +210,87 @@ async def test_what_the_server_is_asked_is_what_was_typed(shell: Shell, rude: Ru
         "session": None,
         "new": True,
         "key": "",
+        "files": [],
     }
+
+
+# Files
+
+
+@pytest.mark.usefixtures("house")
+async def test_a_file_goes_there_and_another_comes_back(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"hello")
+    out = await shell.ok("chat", "--file", str(tmp_path / "a.txt"), "!shell tr a-z A-Z < a.txt")
+    assert "HELLO" not in out  # it does not lie in the workspace, but beside the messages
+    (tmp_path / "b.txt").write_bytes(b"x" * 12_345)
+    sent = "!shell head -c 12345 /dev/zero > made.bin\n!sendfile made.bin\n!say done"
+    out = await shell.ok("chat", "--file", str(tmp_path / "b.txt"), sent)
+    (line,) = [line for line in out.splitlines() if line.startswith("· file")]
+    head, _, path = line.partition(": ")
+    assert head == "· file made.bin (12 kB)"
+    (made,) = (shell.home / "outgoing").glob("del-*/made.bin")
+    assert path == str(made)
+    assert made.read_bytes() == b"\0" * 12_345
+
+
+@pytest.mark.usefixtures("house")
+async def test_what_the_agent_sends_is_saved_beside_what_is_there(
+    shell: Shell, tmp_path: Path
+) -> None:
+    order = "!shell echo hello > a.txt\n!sendfile a.txt\n!say done"
+    saved = tmp_path / "saved"
+    for number, name in enumerate(("a.txt", "a-2.txt", "a-3.txt")):
+        words = ("chat", "--save", str(saved), order)
+        out = await (shell.ok("chat", "--json", *words[1:]) if number == 1 else shell.ok(*words))
+        assert number == 1 or f"· file a.txt (6 B): {saved / name}" in out
+        assert (saved / name).read_bytes() == b"hello\n"
+    assert len(list(saved.iterdir())) == 3
+
+
+@pytest.mark.usefixtures("house")
+async def test_files_alone_are_a_message_and_are_listed(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"hello")
+    words = [word for _ in range(2) for word in ("--file", str(tmp_path / "a.txt"))]
+    assert "a.txt a-2.txt" in await shell.ok("chat", *words)
+    (session,) = (await shell.run("sessions", "list", "--json")).json
+    shown = await shell.ok("sessions", "show", session["id"])
+    (message,) = (await shell.run("sessions", "show", session["id"], "--json")).json["messages"]
+    lies = shell.home / "intake" / message["id"]
+    assert f"    · file a-2.txt (5 B): {lies / 'a-2.txt'}\n" in shown
+
+
+@pytest.mark.usefixtures("stopped")
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "There is nothing to send"),
+        (("--file", "nowhere"), "There is no file nowhere"),
+        (("--file", "/tmp", "hi"), "There is no file /tmp"),
+        (("--file", "/dev/zero", "hi"), "There is no file /dev/zero"),
+    ],
+    ids=["nothing", "missing", "folder", "device"],
+)
+async def test_what_is_no_file_is_not_sent(shell: Shell, words: tuple[str, ...], says: str) -> None:
+    done = await shell.run("chat", *words)
+    assert (done.code, done.out) == (2, "")
+    assert says in done.err
+
+
+@pytest.mark.usefixtures("slept")
+async def test_a_file_whose_server_went_away_is_sent_again(
+    shell: Shell, rude: Rude, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_bytes(b'"hello"')
+    uploaded = saying({"id": "fil-1"}, status=201)
+    rude.answers = [
+        hanging_up, uploaded, hanging_up, saying(ACCEPTED, status=202), telling(END)
+    ]  # fmt: skip
+    assert await shell.ok("chat", "--file", str(tmp_path / "a.txt"), "hi") == "hi\n"
+    assert rude.asked == [
+        *["POST /files?name=a.txt"] * 2,
+        *["POST /messages"] * 2,
+        "GET /messages/msg-1/events",
+    ]
+    first, again = rude.bodies[2:4]
+    assert first == again
+    assert first["files"] == ["fil-1"]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,9 @@ from salver_server.kit.background import background
 from salver_server.sessions import store
 from tests.fakes.channel import PATIENCE, FakeChannel
 from tests.server.conftest import SALVER, Desk
+
+OUTGOING = Path("outgoing")
+"""Where the files of replies would lie; the fake platform reads none."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,6 +60,7 @@ class Post:
                 clock=self.desk.clock,
                 specs={spec.name: spec},
                 channels={spec.name: channel} if connected else {},
+                outgoing=OUTGOING,
                 tasks=tasks,
                 changed=self._note,
             )

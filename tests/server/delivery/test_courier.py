@@ -7,9 +7,11 @@ import pytest
 from salver_server.clock import LONGEST_SLEEP
 from salver_server.delivery.courier import BACK_OFF, FOR_A_PERSON, MOST_ATTEMPTS
 from salver_server.errors import Conflict, Missing, NeedsUser, Rejected, Transient
-from salver_server.ids import DeliveryId
+from salver_server.files import store as files
+from salver_server.ids import DeliveryId, FileId
+from salver_server.messages import File, Placed
 from tests.fakes.channel import FakeChannel
-from tests.server.delivery.conftest import Post
+from tests.server.delivery.conftest import OUTGOING, Post
 
 
 async def test_what_is_owed_is_sent_and_its_receipt_kept(post: Post) -> None:
@@ -387,6 +389,16 @@ async def test_nothing_is_said_about_what_went_well(
         async with post.courier():
             await post.changed()
     assert caplog.records == []
+
+
+async def test_a_channel_is_told_where_the_files_lie_that_it_sends(post: Post) -> None:
+    id_ = await post.owe("look")
+    file = File(id=FileId("fil-1"), name="a.txt", type="text/plain", size=5)
+    await post.desk.database.write(lambda conn: files.attach(conn, [file], delivery=id_))
+    async with post.courier():
+        await post.changed()
+    (message,) = post.channel.sent
+    assert message.files == (Placed(file=file, path=OUTGOING / id_ / "a.txt"),)
 
 
 async def settled(post: Post) -> None:

@@ -1,12 +1,15 @@
 import asyncio
+import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
+from sqlite3 import IntegrityError
 
 import pytest
 
 from salver_server.agents import store as agents
-from salver_server.errors import Missing, NeedsUser, Rejected
-from salver_server.ids import MessageId
+from salver_server.errors import Conflict, Missing, NeedsUser, Rejected
+from salver_server.files import store as files
+from salver_server.ids import FileId, MessageId
 from salver_server.intake import Accepted
 from salver_server.intake.accept import LONGEST_NAME
 from salver_server.messages import LONGEST_TEXT
@@ -214,3 +217,100 @@ async def test_an_agent_that_was_removed_is_written_to_no_more(desk: Desk) -> No
     await desk.database.write(lambda conn: agents.remove(conn, SALVER, now))
     with pytest.raises(Missing):
         await desk.intake(desk.message())
+
+
+# Files
+
+
+async def lies(desk: Desk) -> dict[str, bytes]:
+    """Every file in the intake's folder, those of uploads under `upload`."""
+    root = desk.places.intake
+    return {
+        f"{'upload' if path.parent.name.startswith('fil-') else path.parent.name}/{path.name}": path.read_bytes()
+        for path in root.glob("*/*")
+    }
+
+
+async def test_a_message_comes_with_its_files(desk: Desk) -> None:
+    ids = [await desk.upload("a.txt", b"one"), await desk.upload("a.txt", b"three")]
+    found = await desk.intake(desk.message("look", files=ids))
+    rows = await desk.database.read(
+        lambda conn: [row.files for row in store.due(conn, found.sessions[0], desk.clock.stamp())]
+    )
+    assert [json.loads(row) for row in rows] == [
+        [
+            {"name": "a.txt", "type": "text/plain", "size": 3},
+            {"name": "a-2.txt", "type": "text/plain", "size": 5},
+        ]
+    ]
+    kept = await desk.database.read(lambda conn: files.of_message(conn, found.message))
+    assert [(file.id, file.name) for file in kept] == [(ids[0], "a.txt"), (ids[1], "a-2.txt")]
+    assert await lies(desk) == {
+        f"{found.message}/a.txt": b"one",
+        f"{found.message}/a-2.txt": b"three",
+    }
+
+
+async def test_a_message_may_be_files_alone(desk: Desk) -> None:
+    found = await desk.intake(desk.message("", files=[await desk.upload()]))
+    assert await desk.states(found.sessions[0]) == ["received"]
+
+
+async def test_what_was_accepted_with_its_files_is_not_accepted_again(desk: Desk) -> None:
+    id_ = await desk.upload()
+    one = await desk.intake(desk.message("look", key="7", files=[id_]))
+    two = await desk.intake(desk.message("look", key="7", files=[id_]))
+    assert (two.message, two.again) == (one.message, True)
+    assert list(await lies(desk)) == [f"{one.message}/a.txt"]
+
+
+async def test_what_comes_twice_at_once_with_its_files_is_accepted_once(desk: Desk) -> None:
+    id_ = await desk.upload()
+    found = await asyncio.gather(
+        *(desk.intake(desk.message("look", key="7", files=[id_])) for _ in range(5))
+    )
+    assert len({each.message for each in found}) == 1
+    assert list(await lies(desk)) == [f"{found[0].message}/a.txt"]
+
+
+async def test_an_upload_belongs_to_one_message(desk: Desk) -> None:
+    id_ = await desk.upload()
+    found = await asyncio.gather(
+        *(desk.intake(desk.message(files=[id_])) for _ in range(5)), return_exceptions=True
+    )
+    (kept,) = [each for each in found if isinstance(each, Accepted)]
+    assert all(isinstance(each, Conflict | Missing) for each in found if each is not kept)
+    assert list(await lies(desk)) == [f"{kept.message}/a.txt"]
+
+
+async def test_a_message_without_its_file_is_refused_and_leaves_the_others(desk: Desk) -> None:
+    id_ = await desk.upload()
+    with pytest.raises(Missing, match="no uploaded file"):
+        await desk.intake(desk.message(files=[id_, FileId("fil-" + "0" * 20)]))
+    assert await accepted(desk) == []
+    assert await lies(desk) == {"upload/a.txt": b"a"}
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(21, "at most 20 are accepted"), (2, "names a file twice")]
+)
+async def test_a_message_names_each_of_a_few_files(desk: Desk, count: int, words: str) -> None:
+    id_ = await desk.upload()
+    with pytest.raises(Rejected, match=words):
+        await desk.intake(desk.message(files=[id_] * count))
+
+
+async def test_what_could_not_be_accepted_leaves_its_upload(desk: Desk) -> None:
+    """As on a full disk: nothing was kept, and the same message may be offered again."""
+    id_ = await desk.upload()
+    await desk.database.write(
+        lambda conn: conn.execute(
+            "CREATE TRIGGER forbidden BEFORE INSERT ON attachments BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        )
+    )
+    message = desk.message(files=[id_])
+    with pytest.raises(IntegrityError):
+        await desk.intake(message)
+    assert await lies(desk) == {"upload/a.txt": b"a"}
+    await desk.database.write(lambda conn: conn.execute("DROP TRIGGER forbidden"))
+    assert not (await desk.intake(message)).again

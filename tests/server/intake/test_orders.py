@@ -226,3 +226,21 @@ async def test_what_is_still_owed_or_was_answered_is_not_tried_again(
 async def test_what_is_not_there_is_not_tried_again(desk: Desk) -> None:
     with pytest.raises(Missing):
         await desk.intake.retry(MessageId("msg-nothing"))
+
+
+async def test_what_is_tried_again_comes_with_its_files_again(desk: Desk) -> None:
+    found = await desk.intake(desk.message(files=[await desk.upload("a.txt", b"hello")]))
+    await end(desk, found.message, "failed")
+    desk.clock.advance(1)
+    again = await desk.intake.retry(found.message)
+    for message in (found.message, again.message):
+        assert (desk.places.intake / message / "a.txt").read_bytes() == b"hello"
+    assert len(list(desk.places.intake.iterdir())) == 2
+
+
+async def test_a_message_whose_file_is_gone_is_not_tried_again(desk: Desk) -> None:
+    found = await desk.intake(desk.message(files=[await desk.upload("a.txt")]))
+    await end(desk, found.message, "failed")
+    (desk.places.intake / found.message / "a.txt").unlink()
+    with pytest.raises(Conflict, match=r"'a\.txt' of message .* is gone\. Send the message anew"):
+        await desk.intake.retry(found.message)

@@ -1,7 +1,7 @@
 """One session in a real database, with somebody who writes rows as its runner would."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ import pytest
 
 from salver_server.ids import ChatId, MessageId, SessionId
 from salver_server.sessions import store
+from salver_server.sessions.outgoing import Taken
 from salver_server.sessions.reading import Row
-from salver_server.sessions.take import News, take
+from salver_server.sessions.take import NOTHING, News, take
 from tests.server.conftest import Desk
 from tests.server.sessions.stage import Stage, set_stage
 
@@ -82,11 +83,16 @@ class Talk:
         self.messages[seq] = found.message
         return seq
 
-    async def take(self, *rows: Row, before: store.Session | None = None) -> News:
+    async def take(
+        self,
+        *rows: Row,
+        before: store.Session | None = None,
+        taken: Mapping[int, Taken] = NOTHING,
+    ) -> News:
         """What becomes of these rows; `before` is the session as it was when they were read."""
         session = before or await self.row()
         now = self.desk.clock.stamp()
-        return await self.desk.database.write(lambda conn: take(conn, session, rows, now))
+        return await self.desk.database.write(lambda conn: take(conn, session, rows, now, taken))
 
     async def row(self) -> store.Session:
         return await self.desk.session(self.session)

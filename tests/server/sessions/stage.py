@@ -270,7 +270,11 @@ async def set_stage(
         progress.append(word)
         changed.set()
 
-    async with open_reading() as reading, background() as tasks:
+    async with (
+        open_reading() as reading,
+        desk.outgoing(places) as outgoing,
+        background() as tasks,
+    ):
         inbox = Inbox(
             database=desk.database,
             places=places,
@@ -284,6 +288,7 @@ async def set_stage(
         outbox = Outbox(
             database=desk.database,
             reading=reading,
+            outgoing=outgoing,
             places=places,
             clock=desk.clock,
             tasks=tasks,

@@ -72,12 +72,14 @@ async def grave(talk: Talk, quick_path: Path) -> AsyncIterator[Grave]:
     async with (
         FAKE.open(site) as runtime,
         open_reading() as reading,
+        desk.outgoing(places) as outgoing,
         background() as tasks,
     ):
         assert isinstance(runtime, FakeRuntime)
         outbox = Outbox(
             database=desk.database,
             reading=reading,
+            outgoing=outgoing,
             places=places,
             clock=desk.clock,
             tasks=tasks,

@@ -1,6 +1,8 @@
 import asyncio
 import contextlib
+import json
 import os
+import shutil
 import sqlite3
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
@@ -472,3 +474,29 @@ async def timed(inbox: Inbox, meanwhile: Any) -> None:
         tasks.create_task(inbox.keep_time(), name="keep-time")
         async with asyncio.timeout(5):
             await meanwhile
+
+
+# Files
+
+
+async def test_a_message_arrives_with_its_files(house: HandOver) -> None:
+    session = await house.accept(files=[await house.desk.upload("a.txt", b"hello")])
+    async with house.inbox() as inbox:
+        inbox.ask(session)
+        await house.has_handed()
+    place = await house.place(session)
+    ((message, files),) = rows(place.inbound, "SELECT id, files FROM messages")
+    assert json.loads(files) == [{"name": "a.txt", "type": "text/plain", "size": 5}]
+    assert (place.files / message / "a.txt").read_bytes() == b"hello"
+
+
+async def test_files_that_are_missing_come_again_before_a_start(house: HandOver) -> None:
+    session = await house.accept(files=[await house.desk.upload()])
+    place = await house.place(session)
+    async with house.inbox() as inbox:
+        inbox.ask(session)
+        await house.has_handed()
+        for gone in (place.files, place.inbox):
+            shutil.rmtree(gone)
+            await inbox.refill(session)
+            assert len(list(place.files.glob("*/a.txt"))) == 1

@@ -99,10 +99,11 @@ async def opened(talk: Talk, quick_path: Path, reading: Reading) -> AsyncGenerat
     def distrusted(session: SessionId, why: str) -> None:
         looking.distrust(session, why)
 
-    async with background() as tasks:
+    async with talk.desk.outgoing(places) as outgoing, background() as tasks:
         outbox = Outbox(
             database=talk.desk.database,
             reading=reading,
+            outgoing=outgoing,
             places=places,
             clock=talk.desk.clock,
             tasks=tasks,

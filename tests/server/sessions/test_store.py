@@ -1,5 +1,6 @@
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from sqlite3 import Connection, IntegrityError
 
 import pytest
@@ -238,7 +239,7 @@ async def test_no_question_of_everyday_searches_what_is_long_over(talk: Talk) ->
         store.sessions_pending(conn)
         store.sessions_ordered(conn)
         store.kind_of(conn, session, 1, now)
-        deliveries.open_of(conn, ChatId("chat"), most=1)
+        deliveries.open_of(conn, ChatId("chat"), most=1, outgoing=Path())
         deliveries.chats_open(conn)
         deliveries.resolve_cut_off(conn, [], now)
         conn.set_trace_callback(None)

@@ -4,8 +4,11 @@ from typing import Any
 import pytest
 
 from salver_server.errors import Broken
-from salver_server.messages import LONGEST_TEXT
+from salver_server.files import store as files
+from salver_server.ids import DeliveryId, FileId
+from salver_server.messages import LONGEST_TEXT, File
 from salver_server.sessions import store
+from salver_server.sessions.outgoing import Taken
 from salver_server.sessions.take import LONGEST_REASON
 from tests.server.sessions.conftest import Scribe, Talk
 
@@ -58,6 +61,29 @@ async def test_the_outcome_says_how_a_message_ended(talk: Talk, case: Outcome) -
     await talk.take(talk.scribe.claim(1), talk.scribe.ack(1, case.outcome, "why"))
     row = await talk.ask("SELECT state, reason FROM handovers WHERE session = ? ORDER BY seq")
     assert row[0] == (case.state, "why")
+
+
+async def test_a_file_that_was_taken_comes_with_the_message_that_sends_it(talk: Talk) -> None:
+    row = talk.scribe.row("send", text="here", files=[{}])
+    file = File(id=FileId("fil-1"), name="a.txt", type="text/plain", size=5)
+    taken = Taken(delivery=DeliveryId("del-1"), files=(file,), refused=())
+    await talk.take(row, taken={row.seq: taken})
+    assert await talk.told() == [("send", "here", [])]
+    assert await talk.read(lambda conn: files.of_delivery(conn, DeliveryId("del-1"))) == (file,)
+    assert await talk.notes() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("here", "here\n(It is gone.)"), ("", "(It is gone.)")], ids=["text", "none"]
+)
+async def test_a_file_that_could_not_be_taken_is_told_to_the_person_and_to_the_agent(
+    talk: Talk, text: str, told: str
+) -> None:
+    row = talk.scribe.row("send", text=text, files=[{}])
+    taken = Taken(delivery=DeliveryId("del-1"), files=(), refused=("It is gone.",))
+    await talk.take(row, taken={row.seq: taken})
+    assert await talk.told() == [("send", told, [])]
+    assert await talk.notes() == ["It is gone."]
 
 
 async def test_a_failure_is_told_to_the_person_and_to_the_agent(talk: Talk) -> None:

@@ -32,6 +32,7 @@ async def test_a_message_is_seen_with_all_that_is_known_of_it(talk: Talk) -> Non
         seq=1,
         sender="you",
         text="hello",
+        files=(),
         state="running",
         reason="",
         attempts=1,
