@@ -21,6 +21,7 @@ from salver_server.delivery import Courier
 from salver_server.errors import NeedsUser, Rejected
 from salver_server.files import Uploads
 from salver_server.gateway import open_gateway
+from salver_server.gateway.web import Reach
 from salver_server.ids import AgentName, ChannelName, SessionId
 from salver_server.intake import Intake
 from salver_server.kit import failpoint
@@ -162,8 +163,12 @@ async def _open_rooms(
     )
     await accounts.open()
     ledger = await _open_ledger(database, agents, accounts, prices, settings, clock=clock)
+
+    async def reach(session: SessionId) -> Reach:
+        return await reach_of(session, database=database, agents=agents)
+
     gateway = await stack.enter_async_context(
-        open_gateway(clock, owner=(identity.uid, identity.gid), meter=ledger)
+        open_gateway(clock, reach=reach, owner=(identity.uid, identity.gid), meter=ledger)
     )
     packs = Packs(where.packs, locks=container())
     gate = ModelGate(gateway=gateway, packs=packs, accounts=accounts)
@@ -347,6 +352,19 @@ async def _disk(agents: AgentBook, agent: AgentName) -> int:
         return limits((await agents.get(agent)).definition).disk
     except Rejected:  # it was removed while its last words were read
         return 0
+
+
+async def reach_of(session: SessionId, *, database: Database, agents: AgentBook) -> Reach:
+    """What of the web the session's agent may reach at this moment."""
+    row = database.glance(lambda conn: bus.session(conn, session))
+    try:
+        standing = await agents.get(row.agent) if row else None
+    except Rejected:
+        standing = None  # removed under its feet
+    if standing is None:
+        return Reach(level="none")
+    definition = standing.definition
+    return Reach(level=definition.web, sites=definition.sites, waits=standing.waits)
 
 
 def _arm(settings: Settings, where: Places) -> None:

@@ -1,4 +1,6 @@
-"""Agents: what AGENT.md says, and which version of it counts; the house's base and the skills beside it."""
+"""Agents: what AGENT.md says, which version of it counts, and what a person agreed to of it; the house's
+base and the skills beside it.
+"""
 
 from salver_server.agents.book import AgentBook, Standing
 from salver_server.agents.definition import Budget, Definition, parse

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from salver_server.agents import store
+from salver_server.agents import consent, store
 from salver_server.agents.base import BaseBook
 from salver_server.agents.definition import Definition, parse
 from salver_server.agents.skills import Skill, SkillBook
@@ -50,12 +50,19 @@ class Standing:
     """Those of its skills that can be used."""
     warnings: tuple[str, ...] = ()
     """What it does without, and why."""
+    agreed: str = ""
+    """What a person agreed to that it may reach beyond its sandbox; counts only if it asks for that."""
 
     @property
     def told(self) -> str:
         """All that a runner of this agent is started with; another text is another runner."""
         parts = [self.text, self.base, *(f"{it.name} {it.description}" for it in self.skills)]
         return "\0".join(part for part in parts if part)
+
+    @property
+    def waits(self) -> str:
+        """What a person must do before all of it counts, in words; empty if nothing waits."""
+        return consent.waits(self.name, self.definition, self.agreed)
 
 
 class AgentBook:
@@ -83,6 +90,7 @@ class AgentBook:
                     text=row.text,
                     problem=row.problem,
                     signature=(0, 0, 0),
+                    agreed=row.agreed,
                 )
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         await self.refresh()
@@ -145,8 +153,15 @@ class AgentBook:
         if standing is None or standing.text != text or standing.problem:
             now = stamp(self._clock.now())
             await self._database.write(lambda conn: store.keep(conn, name, text, now))
+        # Looked up again: a person may have agreed while the version was kept.
+        known = self._standings.get(name)
         standing = Standing(
-            name=name, definition=definition, text=text, problem="", signature=signature
+            name=name,
+            definition=definition,
+            text=text,
+            problem="",
+            signature=signature,
+            agreed=known.agreed if known else "",
         )
         self._standings[name] = standing
         return standing
@@ -179,6 +194,31 @@ class AgentBook:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _replace(path, text)
         return await self.get(name)
+
+    async def allow(self, name: AgentName, what: str) -> Standing:
+        """A person agrees to what was shown; raises `Conflict` when the agent no longer asks for just that."""
+        standing = await self.get(name)
+        if not what or what != consent.asks(standing.definition):
+            raise Conflict(
+                f"AGENT.md of '{name}' does not ask for that. Look at it again: `salver agents allow {name}`."
+            )
+        now = stamp(self._clock.now())
+        await self._database.write(lambda conn: store.agree(conn, name, what, now))
+        return self._now_agreed(name, what)
+
+    async def disallow(self, name: AgentName) -> Standing:
+        """Take every consent back."""
+        await self.get(name)
+        await self._database.write(lambda conn: store.take_back(conn, name))
+        return self._now_agreed(name, "")
+
+    def _now_agreed(self, name: AgentName, what: str) -> Standing:
+        # Removed meanwhile, it has taken its consents along.
+        standing = self._standings.get(name)
+        if standing is None:
+            raise self._missing(name)
+        self._standings[name] = standing = replace(standing, agreed=what)
+        return standing
 
     async def remove(self, name: AgentName) -> Path:
         """Take an agent out of service; its folder is moved aside, and where to is returned."""

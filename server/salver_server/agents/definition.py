@@ -2,17 +2,30 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from salver_server.agents.matter import front_matter
 from salver_server.errors import Rejected
 from salver_server.ids import SKILL_NAME, SkillName
+from salver_server.kit.hosts import site
 
 LONGEST_FILE = 200_000
 """Characters of an AGENT.md."""
 
 
 Named = Annotated[SkillName, Field(pattern=f"^{SKILL_NAME.pattern}$")]
+
+
+def _site(text: str) -> str:
+    try:
+        return site(text)
+    except ValueError as exc:
+        raise ValueError(
+            f"'{text}' cannot be listed: {exc}. Write it like en.example.org or *.example.org"
+        ) from exc
+
+
+Site = Annotated[str, AfterValidator(_site)]
 
 
 class Bounds(BaseModel):
@@ -64,7 +77,9 @@ class Definition(BaseModel):
     budget: Budget = Budget()
     workspace: Literal["shared", "per-session"] = "shared"
     mounts: list[object] = []
-    web: Literal["none", "listed"] = "listed"
+    web: Literal["none", "listed", "public"] = "listed"
+    sites: Annotated[tuple[Site, ...], Field(max_length=100)] = ()
+    """Hosts that `listed` means, in their one spelling."""
     grants: list[object] = []
     skills: Annotated[list[Named], Field(max_length=50)] = []
     """Names of those that the agent may read."""
@@ -87,7 +102,8 @@ def parse(text: str) -> Definition:
     except ValidationError as exc:
         problem = exc.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])
-        raise Rejected(f"AGENT.md, field '{field}': {problem['msg']}. {_known()}") from exc
+        says = problem["msg"].removeprefix("Value error, ")
+        raise Rejected(f"AGENT.md, field '{field}': {says}. {_known()}") from exc
     _refuse_reach(definition)
     return definition
 
@@ -97,7 +113,7 @@ def _known() -> str:
 
 
 def _refuse_reach(definition: Definition) -> None:
-    """A field that reaches the host counts only after an approval, and nothing can approve it yet."""
+    """A field that reaches the host counts only after an approval, and nothing can approve these yet."""
     for field, asked in (("mounts", definition.mounts), ("grants", definition.grants)):
         if asked:
             raise Rejected(

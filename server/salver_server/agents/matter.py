@@ -22,8 +22,12 @@ def front_matter(text: str, *, file: str) -> tuple[dict[str, object], str]:
         mark = getattr(exc, "problem_mark", None)
         where = f"line {mark.line + 2}" if mark else "the front matter"
         problem = getattr(exc, "problem", None) or str(exc).partition("\n")[0]
+        # To YAML a star is a reference.
+        quotes = (
+            " Put what begins with a star in quotes: '*.example.org'." if "*." in matter else ""
+        )
         raise Rejected(
-            f"{file}, {where}: {problem}. Correct the lines between the two '---'."
+            f"{file}, {where}: {problem}. Correct the lines between the two '---'.{quotes}"
         ) from exc
     if not isinstance(fields, dict):
         raise Rejected(f"{file}: between the two '---' there must be lines like 'name: value'.")

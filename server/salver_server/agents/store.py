@@ -1,4 +1,4 @@
-"""SQL of agents: the last version of each AGENT.md, and of BASE.md, that could be used."""
+"""SQL of agents: the last usable version of each AGENT.md and of BASE.md, and what a person agreed to."""
 
 from dataclasses import dataclass
 from sqlite3 import Connection
@@ -13,14 +13,20 @@ class AgentRow:
     text: str
     problem: str
     loaded_at: Stamp
+    agreed: str
+    """What a person agreed to that it may reach; empty for nothing."""
 
 
 def agents(conn: Connection) -> list[AgentRow]:
     """Agents that serve."""
     rows = conn.execute(
-        "SELECT name, text, problem, loaded_at FROM agents WHERE removed_at IS NULL ORDER BY name"
+        "SELECT name, text, problem, loaded_at, ifnull(what, '') FROM agents"
+        " LEFT JOIN consents ON agent = name WHERE removed_at IS NULL ORDER BY name"
     )
-    return [AgentRow(name=n, text=t, problem=p, loaded_at=at) for n, t, p, at in rows]
+    return [
+        AgentRow(name=name, text=text, problem=problem, loaded_at=at, agreed=agreed)
+        for name, text, problem, at, agreed in rows
+    ]
 
 
 def keep(conn: Connection, name: AgentName, text: str, now: Stamp) -> None:
@@ -38,6 +44,7 @@ def say_problem(conn: Connection, name: AgentName, problem: str) -> None:
 def remove(conn: Connection, name: AgentName, now: Stamp) -> None:
     conn.execute("UPDATE agents SET removed_at = ? WHERE name = ?", (now, name))
     conn.execute("DELETE FROM wirings WHERE agent = ?", (name,))
+    take_back(conn, name)
 
 
 def base(conn: Connection) -> tuple[str, str]:
@@ -52,3 +59,17 @@ def keep_base(conn: Connection, text: str, *, problem: str) -> None:
         " ON CONFLICT (one) DO UPDATE SET text = excluded.text, problem = excluded.problem",
         (text, problem),
     )
+
+
+def agree(conn: Connection, name: AgentName, what: str, now: Stamp) -> None:
+    """Nothing where the agent is no longer in service: its successor must not inherit this."""
+    conn.execute(
+        "INSERT INTO consents (agent, what, at)"
+        " SELECT name, ?, ? FROM agents WHERE name = ? AND removed_at IS NULL"
+        " ON CONFLICT (agent) DO UPDATE SET what = excluded.what, at = excluded.at",
+        (what, now, name),
+    )
+
+
+def take_back(conn: Connection, name: AgentName) -> None:
+    conn.execute("DELETE FROM consents WHERE agent = ?", (name,))

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from salver_server.agents import Standing
+from salver_server.agents import Standing, consent
 from salver_server.api.rooms import Rooms, Use
 from salver_server.errors import NeedsUser
 from salver_server.ids import AgentName
@@ -24,6 +24,8 @@ class Agent(BaseModel):
     """Why AGENT.md as it lies there is not used; empty if it is."""
     warnings: list[str] = []
     """What it does without, such as a skill that is not there, and what to do."""
+    waits: str
+    """What a person must do before all that it asks for counts; empty if nothing waits."""
 
 
 class AgentFile(Agent):
@@ -40,6 +42,20 @@ class Text(BaseModel):
     text: str
 
 
+class Reach(BaseModel):
+    """What AGENT.md asks for beyond the sandbox."""
+
+    what: str
+    """To the letter; empty for nothing. A person agrees by sending it back."""
+    told: list[str]
+    """The same for people, line by line."""
+    agreed: bool
+
+
+class Consent(BaseModel):
+    what: str
+
+
 class Removed(BaseModel):
     folder: str
     """Where the agent's folder was moved to."""
@@ -50,7 +66,7 @@ async def agents(rooms: Use) -> list[Agent]:
     """Every agent, those included that cannot be used yet."""
     usable = [_agent(rooms, standing) for standing in await rooms.agents.refresh()]
     others = [
-        Agent(name=name, title=name, provider="", model="", runs_with="", problem=problem)
+        Agent(name=name, title=name, provider="", model="", runs_with="", problem=problem, waits="")
         for name, problem in rooms.agents.unusable.items()
     ]
     return sorted(usable + others, key=lambda agent: agent.name)
@@ -73,6 +89,23 @@ async def edit(rooms: Use, name: AgentName, body: Text) -> AgentFile:
     return _file(rooms, await rooms.agents.put(name, body.text))
 
 
+@router.get("/{name}/reach")
+async def reach(rooms: Use, name: AgentName) -> Reach:
+    return _reach(await rooms.agents.get(name))
+
+
+@router.put("/{name}/consent")
+async def allow(rooms: Use, name: AgentName, body: Consent) -> Reach:
+    """Agree to what was shown; refused when AGENT.md asks for something else by now."""
+    return _reach(await rooms.agents.allow(name, body.what))
+
+
+@router.delete("/{name}/consent")
+async def disallow(rooms: Use, name: AgentName) -> Reach:
+    """Take it back; counts from the next call on."""
+    return _reach(await rooms.agents.disallow(name))
+
+
 @router.delete("/{name}")
 async def remove(rooms: Use, name: AgentName) -> Removed:
     rooms.agents.require(name)
@@ -90,6 +123,16 @@ def _agent(rooms: Rooms, standing: Standing) -> Agent:
         runs_with=_runs_with(rooms, standing),
         problem=standing.problem,
         warnings=list(standing.warnings),
+        waits=standing.waits,
+    )
+
+
+def _reach(standing: Standing) -> Reach:
+    definition = standing.definition
+    return Reach(
+        what=consent.asks(definition),
+        told=list(consent.told(definition)),
+        agreed=bool(consent.asks(definition)) and not standing.waits,
     )
 
 

@@ -1,5 +1,7 @@
-"""`salver agents`: list, show, new, edit, remove."""
+"""`salver agents`: list, show, new, edit, allow, disallow, remove."""
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +25,11 @@ def list_(as_json: bool) -> None:
     if as_json:
         show.as_json(found)
     else:
-        show.table(found, ("name", "title", "runs_with", "problem"), empty="There is no agent.")
+        show.table(
+            found,
+            ("name", "title", "runs_with", "problem", "waits"),
+            empty="There is no agent.",
+        )
         for agent in found:
             _warn(agent)
 
@@ -42,6 +48,7 @@ def show_(name: str, as_json: bool) -> None:
     if found["problem"]:
         click.echo(f"salver: the file as it lies there is not used. {found['problem']}", err=True)
     _warn(found)
+    _say_what_waits(found)
 
 
 @agents.command()
@@ -59,6 +66,7 @@ def new(name: str, file: IO[str] | None, as_json: bool) -> None:
         show.as_json(found)
     else:
         click.echo(f"Agent '{name}' is there. `salver agents edit {name}` changes it.")
+        _say_what_waits(found)
 
 
 @agents.command()
@@ -81,6 +89,55 @@ def edit(name: str, file: IO[str] | None, as_json: bool) -> None:
         show.as_json(found)
     else:
         click.echo(f"Agent '{name}' is changed; it counts from the next turn on.")
+        _say_what_waits(found)
+
+
+@agents.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Agree without being asked, as where no terminal is.")
+@json_option
+def allow(name: str, yes: bool, as_json: bool) -> None:
+    """Agree to what AGENT.md asks for beyond the sandbox."""
+    with server() as house:
+        asked = house.ask("GET", f"/agents/{name}/reach")
+        if not asked["what"]:
+            fail(f"Agent '{name}' asks for nothing beyond its sandbox.", EXIT_USAGE)
+        if not as_json:
+            click.echo(f"Agent '{name}' asks for this beyond its sandbox:")
+            for line in asked["told"]:
+                click.echo(f"  {show.plain(line)}")
+        if not yes and not _agrees():
+            fail("Nothing was allowed.", EXIT_USAGE)
+        found = house.ask("PUT", f"/agents/{name}/consent", {"what": asked["what"]})
+    if as_json:
+        show.as_json(found)
+    else:
+        click.echo(
+            f"It is allowed until AGENT.md asks for something else, or `salver agents disallow {name}`."
+        )
+
+
+def on_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
+def _agrees() -> bool:
+    if not on_terminal():
+        fail("Nobody is there to be asked. Say --yes if you agree.", EXIT_USAGE)
+    return click.confirm("Do you agree?", default=False)
+
+
+@agents.command()
+@click.argument("name")
+@json_option
+def disallow(name: str, as_json: bool) -> None:
+    """Take back what was allowed; counts at once."""
+    with server() as house:
+        found = house.ask("DELETE", f"/agents/{name}/consent")
+    if as_json:
+        show.as_json(found)
+    else:
+        click.echo(f"Agent '{name}' reaches nothing beyond its sandbox.")
 
 
 @agents.command()
@@ -99,6 +156,11 @@ def remove(name: str, as_json: bool) -> None:
 def _warn(agent: dict[str, Any]) -> None:
     for warning in agent["warnings"]:
         click.echo(f"salver: {agent['name']}: {show.plain(warning)}", err=True)
+
+
+def _say_what_waits(found: Mapping[str, str]) -> None:
+    if found["waits"]:
+        click.echo(f"salver: {found['waits']}", err=True)
 
 
 def _read(file: IO[str]) -> str:

@@ -45,6 +45,11 @@ def test_every_field_is_read() -> None:
     assert found.instructions == "You are Ada.\n\n---\nThat line is a rule, not a fence."
 
 
+def test_sites_are_kept_in_their_one_spelling() -> None:
+    found = parse("---\nweb: public\nsites: [EN.Example.org, '*.bücher.example:443']\n---\n")
+    assert (found.web, found.sites) == ("public", ("en.example.org", "*.xn--bcher-kva.example"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plain:
     id: str
@@ -105,7 +110,21 @@ REFUSED = [
     Case(id="mounts", matter="mounts: [/etc]", says="'mounts': it reaches beyond.*Remove it"),
     Case(id="grants", matter="grants: [mail]", says="'grants': it reaches beyond.*Remove it"),
     Case(id="no-sandbox", matter="runtime: none", says="'none' isolates nothing.*Remove it"),
-    Case(id="open-web", matter="web: public", says="field 'web': Input should be 'none' or 'list"),
+    Case(id="no-such-level", matter="web: all", says="field 'web': Input should be 'none', 'list"),
+    Case(
+        id="site", matter="sites: [localhost]", says=r"'sites\.0': 'localhost' cannot be listed: it"
+    ),
+    Case(
+        id="site-address", matter="sites: [a.org, '10.1']", says=r"'sites\.1': .*it is an address"
+    ),
+    Case(
+        id="site-url", matter="sites: ['https://a.org']", says=r"a host alone.*Write it like en\."
+    ),
+    Case(id="site-wide", matter="sites: ['*.org']", says=r"'\*\.org' cannot be listed"),
+    Case(id="site-port", matter="sites: ['a.org:80']", says=r"'a\.org:80' cannot be listed"),
+    Case(
+        id="site-words", matter="sites: a.org", says="field 'sites': Input should be a valid tuple"
+    ),
 ]
 
 

@@ -18,6 +18,7 @@ async def test_the_first_agent_is_there(house: House) -> None:
             "runs_with": "demo",
             "problem": "",
             "warnings": [],
+            "waits": "",
         }
     ]
 
@@ -32,6 +33,7 @@ async def test_an_agent_is_made_read_changed_and_removed(house: House) -> None:
         "runs_with": "demo",
         "problem": "",
         "warnings": [],
+        "waits": "",
         "text": ADA,
     }
     assert await house.ask("GET", "/agents/ada") == made
@@ -126,3 +128,26 @@ async def test_an_agent_whose_folder_vanished_can_be_removed(house: House) -> No
     folder.rmdir()
     await house.ask("DELETE", "/agents/ada")
     assert [agent["name"] for agent in await house.ask("GET", "/agents")] == ["salver"]
+
+
+async def test_a_person_is_shown_what_is_asked_for_and_agrees_to_that(house: House) -> None:
+    text = "---\nsites: [en.example.org]\n---\nRead."
+    made = await house.ask("POST", "/agents", {"name": "ada", "text": text}, status=201)
+    assert made["waits"] == "web: waits for your consent: `salver agents allow ada`"
+    asked = await house.ask("GET", "/agents/ada/reach")
+    assert asked == {
+        "what": '{"web":"listed","sites":["en.example.org"]}',
+        "told": ["web: listed", "  It may exchange anything with en.example.org by https."],
+        "agreed": False,
+    }
+    status, kind, _ = await house.refused("PUT", "/agents/ada/consent", {"what": "{}"})
+    assert (status, kind) == (409, "Conflict")
+    agreed = await house.ask("PUT", "/agents/ada/consent", {"what": asked["what"]})
+    assert agreed == {**asked, "agreed": True}
+    assert (await house.ask("GET", "/agents/ada"))["waits"] == ""
+    assert (await house.ask("DELETE", "/agents/ada/consent"))["agreed"] is False
+    assert await house.ask("GET", "/agents/salver/reach") == {
+        "what": "",
+        "told": [],
+        "agreed": False,
+    }

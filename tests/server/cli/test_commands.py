@@ -1,4 +1,5 @@
 import os
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ async def test_stopping_everything_has_to_be_said(shell: Shell, stopped: Running
 async def test_agents_are_listed_as_a_table(shell: Shell) -> None:
     await shell.ok("agents", "new", "ada", "--file", "-", stdin=ADA)
     assert (await shell.ok("agents", "list")).splitlines() == [
-        "name    title   runs with  problem",
+        "name    title   runs with  problem  waits",
         "ada     Ada     demo",
         "salver  Salver  demo",
     ]
@@ -72,7 +73,56 @@ async def test_agents_are_listed_as_json(shell: Shell) -> None:
         "runs_with": "demo",
         "problem": "",
         "warnings": [],
+        "waits": "",
     }
+
+
+READER = "---\nname: Ada\nweb: public\nsites: ['*.example.org']\n---\nRead."
+
+
+async def test_what_reaches_beyond_the_sandbox_waits_for_a_person(shell: Shell) -> None:
+    waits = "web: waits for your consent: `salver agents allow ada`"
+    made = await shell.run("agents", "new", "ada", "--file", "-", stdin=READER)
+    assert (made.code, made.err) == (0, f"salver: {waits}\n")
+    assert waits in await shell.ok("agents", "list")
+    assert (await shell.run("agents", "show", "ada")).err == f"salver: {waits}\n"
+    assert (await shell.ok("agents", "allow", "ada", "--yes")).splitlines() == [
+        "Agent 'ada' asks for this beyond its sandbox:",
+        "  web: public",
+        "    It may read any page of the public internet.",
+        "    It may exchange anything with *.example.org by https.",
+        "It is allowed until AGENT.md asks for something else, or `salver agents disallow ada`.",
+    ]
+    assert await shell.ok("agents", "show", "ada") == READER + "\n"
+    assert await shell.ok("agents", "disallow", "ada") == (
+        "Agent 'ada' reaches nothing beyond its sandbox.\n"
+    )
+    found = (await shell.run("agents", "allow", "ada", "--yes", "--json")).json
+    assert found["agreed"] is True
+    assert (await shell.run("agents", "disallow", "ada", "--json")).json["agreed"] is False
+
+
+async def test_nothing_is_allowed_unless_a_person_says_so(shell: Shell) -> None:
+    await shell.run("agents", "new", "ada", "--file", "-", stdin=READER)
+    done = await shell.run("agents", "allow", "ada", stdin="y\n")
+    assert (done.code, "Say --yes if you agree" in done.err) == (2, True)
+    assert (await shell.run("agents", "show", "ada", "--json")).json["waits"]
+    done = await shell.run("agents", "allow", "salver", "--yes")
+    assert (done.code, "asks for nothing beyond its sandbox" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(("answer", "agreed"), [("y", True), ("n", False), ("", False)])
+async def test_a_person_at_a_terminal_is_asked(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, answer: str, agreed: bool
+) -> None:
+    await shell.run("agents", "new", "ada", "--file", "-", stdin=READER)
+    monkeypatch.setattr(import_module("salver_server.cli.agents"), "on_terminal", lambda: True)
+    done = await shell.run("agents", "allow", "ada", stdin=f"{answer}\n")
+    assert "Do you agree? [y/N]" in done.out
+    assert done.code == (0 if agreed else 2)
+    assert (await shell.run("agents", "show", "ada", "--json")).json["waits"] == (
+        "" if agreed else "web: waits for your consent: `salver agents allow ada`"
+    )
 
 
 async def test_a_house_without_agents_says_so(shell: Shell) -> None:
