@@ -1,6 +1,7 @@
 """The launch record: what the server tells a runner once, in /salver/in/launch.json."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -79,6 +80,11 @@ class Launch:
     attempts: dict[int, int]
     """Inbound seq to attempts that ended in a crash; such messages are offered one at a time."""
     failpoint: str
+
+
+def surroundings(proxy: str) -> dict[str, str]:
+    """What a command finds in its environment: this runner's own, and the way out where there is one."""
+    return dict(os.environ) | ({"HTTPS_PROXY": proxy, "https_proxy": proxy} if proxy else {})
 
 
 def read_launch(path: Path) -> Launch:

@@ -16,6 +16,7 @@ from salver_runner.line import Line
 from salver_runner.outbox import Ack, Ousted, Outbox, Outcome
 from salver_runner.transcript import Transcript
 from salver_runner.turn import Failed, JsonObject, Turn
+from salver_runner.web import open_web
 from salver_runner.workspace.seen import Seen
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,10 @@ class Loop:
 
     async def run(self) -> None:
         """Serve until retired, or until nobody has cared for long."""
-        async with asyncio.TaskGroup() as tasks:
+        async with (
+            asyncio.TaskGroup() as tasks,
+            open_web(self._gateway, self._launch.token) as self._web,
+        ):
             keeping = tasks.create_task(self._line.keep(), name="line.keep")
             await self._line.tried()
             with contextlib.suppress(TimeoutError):
@@ -120,6 +124,7 @@ class Loop:
             line=self._line,
             gateway=self._gateway,
             files=self._inbox.path.parent / "files",
+            web=self._web,
             tools=tools.discover(),
             pending=self._waiting,
             seen_files=self._seen_files,

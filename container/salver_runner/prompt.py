@@ -1,7 +1,8 @@
 """How messages become text for a model: who wrote what and when, clearly set apart.
 
-What a person writes cannot pass for somebody else's message or for Salver's own words: the few
-elements that frame messages are the only text that is ever escaped, so that code stays readable.
+What a person or a page of the web writes cannot pass for somebody else's message or for Salver's own
+words: the few elements that frame messages are the only text that is ever escaped, so that code stays
+readable.
 """
 
 import html
@@ -51,6 +52,11 @@ def attribute(text: str) -> str:
     """The text as the value of an attribute of a frame: one line, and no longer than a name."""
     line = " ".join(text.split())
     return html.escape(line if len(line) <= LONGEST_NAME else f"{line[:LONGEST_NAME]}…")
+
+
+def fetched(text: str, *, url: str, status: int) -> str:
+    """What somebody published on the web, as the result of a tool."""
+    return f'<fetched url="{html.escape(url)}" status="{status}">\n{escape(text)}\n</fetched>'
 
 
 def _framed(message: Message) -> str:

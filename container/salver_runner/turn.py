@@ -13,6 +13,7 @@ from salver_runner.launch import Launch
 from salver_runner.line import Line
 from salver_runner.outbox import Outbox
 from salver_runner.tools import Handed, Result, ToolSpec
+from salver_runner.web import Web
 from salver_runner.workspace.outgoing import Sent
 from salver_runner.workspace.seen import Seen
 
@@ -42,6 +43,7 @@ class Turn:
     """The socket through which models are reached; away while the server restarts."""
     files: Path
     """Where what came with messages lies, in a folder of each message's id."""
+    web: Web
     tools: Mapping[str, ToolSpec]
     pending: Callable[[], list[Message]]
     """What may be taken now, in order."""
@@ -137,6 +139,7 @@ class Turn:
             send=self.send,
             outgoing=self.outbox.files,
             seen=self.seen_files,
+            web=self.web,
         )
         result = await self._in_time(tool, arguments, handed)
         self.line.tool(self.number, "tool-end", "failed" if result.failed else "done")

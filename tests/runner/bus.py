@@ -17,6 +17,7 @@ from salver_runner.launch import Launch, Limits
 from salver_runner.line import Line
 from salver_runner.loop import Loop
 from salver_runner.outbox import Outbox
+from salver_runner.web import Web
 
 Found = TypeVar("Found")
 
@@ -27,6 +28,14 @@ LONGEST_FRAME = 512 * 1024
 """Bytes, as the server has it."""
 PATIENCE = 20_000.0
 """Seconds that a test waits for something; on a timeless loop they cost nothing."""
+
+
+async def _no_proxy() -> str:
+    raise OSError(99, "There is no loopback here.")
+
+
+NO_WEB = Web(socket=Path("/nowhere/gateway"), token="token", proxy=_no_proxy)
+"""For turns in which nobody looks at the web."""
 
 DIE_WRITING = """
 import os, sqlite3, sys

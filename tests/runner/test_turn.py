@@ -9,7 +9,7 @@ from salver_runner.inbox import Message
 from salver_runner.launch import Limits
 from salver_runner.tools import Handed, Result, ToolSpec
 from salver_runner.turn import OUT_OF_TIME, Turn, summary
-from tests.runner.bus import SENT_AT, Bus, cut_line
+from tests.runner.bus import NO_WEB, SENT_AT, Bus, cut_line
 from tests.runner.timeless import timeless
 
 
@@ -26,6 +26,7 @@ class Table:
             line=cut_line(bus),
             gateway=bus.root / "line" / "gateway",
             files=bus.root / "in" / "files",
+            web=NO_WEB,
             tools={"echo": ECHO},
             pending=self.pending,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from salver_runner.web import Web
 from salver_runner.workspace.outgoing import Sent
 from salver_runner.workspace.seen import Seen
 
@@ -42,6 +43,7 @@ class Handed:
     """Where files lie that are sent, each in a folder of its own."""
     seen: Seen
     """The files that this runner has read."""
+    web: Web
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

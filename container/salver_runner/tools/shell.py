@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable, Mapping
 
+from salver_runner.launch import surroundings
 from salver_runner.processes import end_descendants, reap_orphans
 from salver_runner.tools import Handed, Result, ToolSpec, shorten
 
@@ -25,6 +26,7 @@ async def run_shell(arguments: Mapping[str, object], handed: Handed) -> Result:
         )
 
     kept = Kept()
+    proxy = await _proxy(handed)
     try:
         child = subprocess.Popen(  # noqa: S603, ASYNC220 - running commands is its purpose; a spawn takes 2 ms
             ["/bin/sh", "-c", command],
@@ -32,6 +34,7 @@ async def run_shell(arguments: Mapping[str, object], handed: Handed) -> Result:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env=surroundings(proxy),
         )
     except (OSError, ValueError) as exc:
         # Too long, holding what no command line can hold, or one process too many.
@@ -51,6 +54,14 @@ async def run_shell(arguments: Mapping[str, object], handed: Handed) -> Result:
     if child.returncode:
         return Result(text=f"{kept}\nExit code {child.returncode}.", failed=True)
     return Result(text=str(kept) or "(no output)")
+
+
+async def _proxy(handed: Handed) -> str:
+    """Empty where there is none: a command that needs no web runs all the same."""
+    try:
+        return await handed.web.proxy()
+    except OSError:
+        return ""
 
 
 async def _follow(
@@ -116,7 +127,9 @@ TOOL = ToolSpec(
     name="shell",
     description=(
         "Run a command with /bin/sh in the workspace and return its output and a failing exit code. "
-        "Nothing is typed into it: it must not wait for input. There is no network."
+        "Nothing is typed into it: it must not wait for input. Of the network only the sites that the "
+        "person listed for you answer, by https and through the proxy that is set in HTTPS_PROXY, as "
+        "curl, git and pip use it by themselves."
     ),
     parameters={
         "type": "object",

@@ -22,6 +22,7 @@ from salver_server.gateway import Gateway, open_gateway, token_hash
 from salver_server.ids import AgentName, SessionId
 from tests.fakes.model import KEY, MODEL, ScriptedModel
 from tests.fakes.upstream import FakeUpstream
+from tests.runner.bus import NO_WEB
 from tests.runner.providers.hall import Hall, opened
 
 SESSION = SessionId("s-1")
@@ -99,6 +100,7 @@ class Session:
             line=self.line,
             gateway=self.gateway,
             files=self.files,
+            web=NO_WEB,
             tools=self.tools,
             pending=pending,
             history=self.history,

@@ -13,7 +13,7 @@ from salver_runner.inbox import Message
 from salver_runner.providers import demo
 from salver_runner.providers.demo import PROVIDER
 from salver_runner.turn import Failed, Turn
-from tests.runner.bus import SENT_AT, Bus, cut_line
+from tests.runner.bus import NO_WEB, SENT_AT, Bus, cut_line
 from tests.runner.timeless import timeless
 
 
@@ -31,6 +31,7 @@ class Stage:
             line=cut_line(bus),
             gateway=bus.root / "line" / "gateway",
             files=bus.root / "in" / "files",
+            web=NO_WEB,
             tools=tools.discover(),
             pending=lambda: [it for it in self.waiting if it not in self.turn.claimed],
         )

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from salver_runner.tools import Handed
+from salver_runner.web import Web
 from salver_runner.workspace.outgoing import Sent
 from salver_runner.workspace.seen import Seen
+from tests.runner.bus import NO_WEB
 
 
 @dataclass(slots=True, kw_only=True)
@@ -17,10 +19,17 @@ class Runner:
     outgoing: Path
     sent: list[str] = field(default_factory=list[str])
     files: list[Sent] = field(default_factory=list[Sent])
+    web: Web = NO_WEB
 
     @property
     def handed(self) -> Handed:
-        return Handed(output=lambda _: None, send=self.send, outgoing=self.outgoing, seen=self.seen)
+        return Handed(
+            output=lambda _: None,
+            send=self.send,
+            outgoing=self.outgoing,
+            seen=self.seen,
+            web=self.web,
+        )
 
     def send(self, text: str, files: Sequence[Sent] = ()) -> None:
         self.sent.append(text)

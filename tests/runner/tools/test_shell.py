@@ -12,7 +12,9 @@ import pytest
 from salver_runner.processes import descendants, end_descendants, reap_orphans
 from salver_runner.tools import LONGEST_RESULT, Handed, Result
 from salver_runner.tools.shell import MOST_KEPT, TOOL, Kept, run_shell
+from salver_runner.web import Web
 from salver_runner.workspace.seen import Seen
+from tests.runner.bus import NO_WEB
 
 pytestmark = pytest.mark.usefixtures("foster_parent")
 
@@ -42,7 +44,7 @@ def ignore(*_: object) -> None: ...
 
 
 def seen_by(output: Callable[[str], None]) -> Handed:
-    return Handed(output=output, send=ignore, outgoing=Path("nowhere"), seen=Seen())
+    return Handed(output=output, send=ignore, outgoing=Path("nowhere"), seen=Seen(), web=NO_WEB)
 
 
 async def run(command: str, **arguments: object) -> Result:
@@ -179,3 +181,19 @@ async def test_arguments_that_make_no_sense_are_said_to_the_model(
 
 def test_the_schema_names_what_it_needs() -> None:
     assert TOOL.parameters["required"] == ["command"]
+
+
+async def test_a_command_finds_the_way_out_for_https_alone() -> None:
+    async def proxy() -> str:
+        return "http://127.0.0.1:7"
+
+    web = Web(socket=NO_WEB.socket, token="token", proxy=proxy)
+    handed = Handed(output=ignore, send=ignore, seen=Seen(), web=web)
+    found = await run_shell({"command": "env | grep -i proxy | sort; env | grep token"}, handed)
+    assert found.text == (
+        "HTTPS_PROXY=http://127.0.0.1:7\nhttps_proxy=http://127.0.0.1:7\n\nExit code 1."
+    )
+
+
+async def test_a_command_runs_where_there_is_no_way_out() -> None:
+    assert "proxy" not in (await run("env")).text.lower()
