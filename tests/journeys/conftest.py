@@ -74,6 +74,13 @@ def write_agent(home: House, name: str, text: str) -> None:
     (folder / "AGENT.md").write_text(text, encoding="utf-8")
 
 
+def lay(home: House, name: str, text: str) -> None:
+    """Put a file into the workspace of a house that was not yet started."""
+    work = home.home / "agents" / "salver" / "work"
+    work.mkdir()
+    (work / name).write_text(text, encoding="utf-8")
+
+
 def said_nothing_wrong(home: House) -> None:
     assert not BROKEN.findall(home.log()), home.log()[-6000:]
 

@@ -14,7 +14,7 @@ from salver_server.runtimes.process.machine import interpreter
 from salver_server.settings import places
 from tests.crash.harness import House
 from tests.journeys import inside
-from tests.journeys.conftest import Build
+from tests.journeys.conftest import Build, lay
 from tests.journeys.keyring import item, keyring
 from tests.journeys.providers import DEMO, KEY, Model, Provider
 from tests.journeys.talk import Talk
@@ -128,13 +128,6 @@ def spellings(master: str) -> Iterator[str | bytes]:
         yield base64.b64decode(word)
 
 
-def lay(home: House, name: str, text: str) -> None:
-    """Put a file into the workspace of a house that was not yet started."""
-    work = home.home / "agents" / "salver" / "work"
-    work.mkdir()
-    (work / name).write_text(text, encoding="utf-8")
-
-
 def whereabouts(process: psutil.Process, key: str | bytes) -> list[str]:
     """Where a process has the key: its environment, its command line, its memory."""
     key = key.encode() if isinstance(key, str) else key
@@ -190,7 +183,7 @@ def test_a_sandbox_reaches_no_address_of_this_computer_and_no_door_of_the_server
     assert [line.split()[:2] for line in lines[: len(doors)]] == [
         ["refused", door] for door in doors
     ]
-    assert lines[len(doors) :] == ["line"]
+    assert lines[len(doors) :] == ["gateway", "line"]
 
 
 @contextlib.contextmanager

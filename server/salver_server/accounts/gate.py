@@ -35,16 +35,16 @@ class ModelGate:
     async def open(
         self, session: SessionId, path: Path, *, agent: AgentName, token_hash: bytes, choice: Choice
     ) -> None:
-        if choice.models:
-            await self._gateway.open(
-                session,
-                path,
-                agent=agent,
-                token_hash=token_hash,
-                upstreams=upstreams(
-                    self._accounts, choice.models, purpose="model calls", session=session
-                ),
-            )
+        # Also where no model is called: it is the way to the web as well.
+        await self._gateway.open(
+            session,
+            path,
+            agent=agent,
+            token_hash=token_hash,
+            upstreams=upstreams(
+                self._accounts, choice.models, purpose="model calls", session=session
+            ),
+        )
 
     async def close(self, session: SessionId) -> None:
         await self._gateway.close(session)
