@@ -16,7 +16,9 @@ AT = f"X-Salver-Url: {URL}"
 
 
 async def fetch(gateway: FakeGateway, **arguments: object) -> Result:
-    return await run_fetch({"url": URL, **arguments}, Runner(web=gateway.web).handed)
+    return await run_fetch(
+        {"url": URL, **arguments}, Runner(outgoing=Path("nowhere"), web=gateway.web).handed
+    )
 
 
 async def test_a_page_comes_back_as_text_in_a_frame(gateway: FakeGateway) -> None:

@@ -188,7 +188,7 @@ async def test_a_command_finds_the_way_out_for_https_alone() -> None:
         return "http://127.0.0.1:7"
 
     web = Web(socket=NO_WEB.socket, token="token", proxy=proxy)
-    handed = Handed(output=ignore, send=ignore, seen=Seen(), web=web)
+    handed = Handed(output=ignore, send=ignore, outgoing=Path("nowhere"), seen=Seen(), web=web)
     found = await run_shell({"command": "env | grep -i proxy | sort; env | grep token"}, handed)
     assert found.text == (
         "HTTPS_PROXY=http://127.0.0.1:7\nhttps_proxy=http://127.0.0.1:7\n\nExit code 1."

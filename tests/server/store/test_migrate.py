@@ -2,6 +2,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,8 @@ class Case:
 )
 def test_a_semicolon_ends_a_statement_only_where_sqlite_agrees(case: Case) -> None:
     assert statements(case.script) == case.expected
+
+
+def test_no_two_migrations_have_one_number() -> None:
+    files = resources.files("salver_server.store").joinpath("migrations").iterdir()
+    assert len([file for file in files if file.name.endswith(".sql")]) == len(migrations())
