@@ -264,6 +264,7 @@ class Upstream:
     name = "openai/v1"
     title = "OpenAI"
     wire = "chat"
+    models = ("scripted",)
     plain = False
 
     async def key(self):
