@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ from salver_runner.context import Context
 from salver_runner.tools import Result
 from salver_runner.turn import Failed
 from tests.fakes.model import Received, ScriptedModel
-from tests.runner.providers.conftest import Session, tool
+from tests.runner.bus import LineEnd
+from tests.runner.providers.conftest import Session, silent_line, tool
 from tests.runner.providers.test_pydantic_ai import until
 
 WINDOW = 8000
@@ -52,6 +55,21 @@ async def test_a_conversation_that_overflows_goes_on_and_remembers_its_beginning
     compacted = [turn for turn in session.turns if turn.anew]
     assert [turn.context.compacted for turn in compacted if turn.context] == [True] * len(compacted)
     assert parts(compacted[0].context)["summary"]["count"] == 1
+
+
+async def test_people_see_that_it_is_compacted(session: Session) -> None:
+    await session.ask("fact: the number is 7\n!say noted")
+    with tempfile.TemporaryDirectory(prefix="line-") as folder:  # sockets want short paths
+        async with LineEnd(Path(folder) / "line") as end, asyncio.TaskGroup() as tasks:
+            session.line = silent_line(Path(folder) / "line")
+            keeping = tasks.create_task(session.line.keep())
+            await session.line.tried()
+            for _ in range(5):
+                await session.ask(f"{LONG}\n!say I see")
+            begun, ended, *_ = await end.until(lambda: end.heard("tool", "tool-end")[:2])
+            keeping.cancel()
+    assert (begun["kind"], begun["text"]) == ("tool", "compacting the conversation")
+    assert (ended["kind"], ended["text"]) == ("tool-end", "done")
 
 
 async def test_a_new_runner_goes_on_from_the_summary(
