@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from salver_runner import providers, tools
@@ -13,6 +13,7 @@ from salver_runner.failpoint import failpoint
 from salver_runner.inbox import Inbox, Message
 from salver_runner.launch import Launch
 from salver_runner.line import Line
+from salver_runner.orders import answers, until_memory
 from salver_runner.outbox import Ack, Ousted, Outbox, Outcome
 from salver_runner.transcript import Transcript
 from salver_runner.turn import Failed, JsonObject, Turn
@@ -29,6 +30,10 @@ MOST_TOLD = 2000
 """Characters of a call's arguments that a retried turn is told."""
 UNREADABLE = 0.05
 """Seconds until the next look at an inbound.db that could not be read."""
+
+
+Work = Callable[[providers.Provider], Awaitable[None]]
+"""What is asked of a provider."""
 
 
 class Loop:
@@ -80,7 +85,16 @@ class Loop:
             rows = await self._rows()
             if self._obey([row for row in rows if row.kind in ("cancel", "stop")], rows):
                 continue
-            if leaves or not any(row.wakes for row in rows):
+            before, order = until_memory(rows)
+            if order is not None and not any(row.wakes for row in before):
+                if order.kind == "clear":
+                    self._clear(order, before)
+                elif self._line.retiring:
+                    return True  # it may take long, and the next runner begins with it
+                else:
+                    await self._compact(order)
+                continue
+            if leaves or not any(row.wakes for row in before):
                 return self._line.retiring
             leaves = self._line.retiring
             await self._take_turn()
@@ -114,29 +128,86 @@ class Loop:
     def _claimed(self) -> set[int]:
         return {message.seq for message in self._turn.claimed} if self._turn else set()
 
-    async def _take_turn(self) -> None:
-        outbox, launch = self._outbox, self._launch
-        turn = Turn(
-            launch=launch,
-            number=outbox.next_turn(),
+    def _clear(self, order: Message, before: list[Message]) -> None:
+        """Begin the conversation anew, also without what was noted for it."""
+        done = [Ack(seq=row.seq, outcome="done") for row in (*before, order)]
+        self._outbox.reset(0, 0, acks=done, anew=(self._launch.provider, []))
+        self._history = []
+        self._seen_files = Seen()
+        self._line.ring()
+        self._transcript.extend()
+
+    async def _compact(self, order: Message) -> None:
+        """Put something shorter in the place of the conversation so far; or say why not, and change nothing."""
+        turn = self._new_turn(lambda: [])
+        turn.attempt += self._launch.attempts.get(order.seq, 0)
+        self._turn = turn
+        self._outbox.claim(turn.number, turn.attempt, [order.seq])
+        turn.claimed = [order]
+        self._line.ring_soon()
+        shorter: list[JsonObject] = []
+
+        async def compact(provider: providers.Provider) -> None:
+            if not isinstance(provider, providers.Compacts):
+                raise Failed(
+                    f"The provider '{turn.launch.provider}' cannot compact a conversation. `/clear` starts afresh."
+                )
+            shorter.extend(await provider.compact(turn))
+
+        outcome, reason = await self._run(turn, compact)
+        self._line.flush()
+        before, after = _size(turn.history), _size(shorter)
+        if outcome != "answered":
+            said, anew = f"The conversation was not compacted. {reason}", None
+        elif after >= before:
+            said, anew = "The conversation is short already; nothing was changed.", None
+        else:
+            said = f"The conversation is compacted: of {before:,} characters, {after:,} are left."
+            anew = shorter
+        self._outbox.reset(
+            turn.number,
+            turn.attempt,
+            acks=[
+                Ack(
+                    seq=order.seq,
+                    outcome="done" if outcome == "answered" else outcome,
+                    reason=reason,
+                )
+            ],
+            send=said,
+            anew=None if anew is None else (turn.launch.provider, anew),
+        )
+        if anew is not None:
+            self._history = anew
+        self._turn = None
+        self._line.ring()
+        self._transcript.extend()
+
+    def _new_turn(self, pending: Callable[[], list[Message]]) -> Turn:
+        return Turn(
+            launch=self._launch,
+            number=self._outbox.next_turn(),
             attempt=1,
-            outbox=outbox,
+            outbox=self._outbox,
             line=self._line,
             gateway=self._gateway,
             files=self._inbox.path.parent / "files",
             web=self._web,
             tools=tools.discover(),
-            pending=self._waiting,
+            pending=pending,
             seen_files=self._seen_files,
         )
-        self._turn = turn
+
+    async def _take_turn(self) -> None:
+        outbox, launch = self._outbox, self._launch
+        turn = self._turn = self._new_turn(self._waiting)
         waiting = self._waiting()
         turn.attempt += max((launch.attempts.get(row.seq, 0) for row in waiting), default=0)
         if turn.attempt > 1:
             turn.note = _note(outbox, [row.seq for row in waiting])
         # Claimed before the provider is imported, which may take a second: the state is seen at once.
         if turn.claim():
-            outcome, reason = await self._run(turn)
+            outcome, reason = await self._run(turn, lambda provider: provider.turn(turn))
             self._close(turn, outcome, reason)
         self._turn = None
 
@@ -149,14 +220,15 @@ class Loop:
         if self._line.retiring and self._claimed():
             return []  # who is always spoken to would never leave
         gone = {row.target for row in rows if row.kind == "cancel"} | self._claimed()
-        return [row for row in rows if row.kind in ("message", "note") and row.seq not in gone]
+        before, _ = until_memory(rows)
+        return [row for row in before if row.kind in ("message", "note") and row.seq not in gone]
 
-    async def _run(self, turn: Turn) -> tuple[Outcome, str]:
-        """Run the provider until it ends, fails, or a person stops it."""
+    async def _run(self, turn: Turn, work: Work) -> tuple[Outcome, str]:
+        """Let the provider work until it ends, fails, or a person stops it."""
         seconds = turn.launch.limits.seconds
         self._given_up.clear()
         async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(self._provide(turn), name="turn.provide")
+            running = tasks.create_task(self._provide(turn, work), name="turn.provide")
             stopped = tasks.create_task(self._listen(), name="turn.listen")
             given_up = tasks.create_task(self._given_up.wait(), name="turn.given-up")
             await asyncio.wait(
@@ -175,7 +247,7 @@ class Loop:
             return "failed", "The turn showed no progress and was ended. Send the message again."
         return "failed", f"The turn took longer than its limit of {seconds:g} s and was ended."
 
-    async def _provide(self, turn: Turn) -> tuple[Outcome, str]:
+    async def _provide(self, turn: Turn, work: Work) -> tuple[Outcome, str]:
         try:
             provider = await providers.loaded(turn.launch.provider)
             while self._history is None:
@@ -183,7 +255,7 @@ class Loop:
                 if self._history is None:
                     await asyncio.sleep(UNREADABLE)
             turn.history = self._history
-            await provider.turn(turn)
+            await work(provider)
         except Ousted:
             raise
         except Failed as exc:
@@ -246,29 +318,9 @@ class Loop:
         self._bell.ring()
 
 
-def answers(orders: Iterable[Message], rows: list[Message], *, claimed: set[int]) -> list[Ack]:
-    """What to acknowledge for orders, given what is pending and what the running turn has claimed."""
-    acks: list[Ack] = []
-    gone: set[int] = set()
-    for order in orders:
-        if order.kind == "cancel":
-            waits = any(row.seq == order.target and row.kind == "message" for row in rows)
-            cancelled = waits and order.target not in claimed | gone
-            if cancelled and order.target is not None:
-                acks.append(Ack(seq=order.target, outcome="cancelled"))
-                gone.add(order.target)
-            acks.append(Ack(seq=order.seq, outcome="cancelled" if cancelled else "seen"))
-        else:
-            for row in rows:
-                if (
-                    row.seq < order.seq
-                    and row.kind in ("message", "note")
-                    and row.seq not in claimed | gone
-                ):
-                    acks.append(Ack(seq=row.seq, outcome="stopped", reason="Stopped."))
-                    gone.add(row.seq)
-            acks.append(Ack(seq=order.seq, outcome="done"))
-    return acks
+def _size(messages: list[JsonObject]) -> int:
+    """Characters that provider messages take, near enough."""
+    return sum(len(json.dumps(message, ensure_ascii=False)) for message in messages)
 
 
 def _note(outbox: Outbox, seqs: list[int]) -> str:

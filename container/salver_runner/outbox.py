@@ -19,7 +19,9 @@ from salver_runner.failpoint import failpoint
 from salver_runner.workspace.outgoing import Sent
 
 Outcome = Literal["answered", "failed", "stopped", "cancelled", "seen", "done"]
-"""Of a message: answered, failed, stopped, cancelled. Of a cancel: cancelled or seen. Of a stop: done."""
+"""Of a message: answered, failed, stopped, cancelled. Of a cancel: cancelled or seen. Of a stop or a
+clear: done. Of a compact: done, failed, stopped.
+"""
 
 BUSY = 5.0
 """Seconds that SQLite waits for a reader before it gives up."""
@@ -175,7 +177,7 @@ class Outbox:
         """Acknowledge orders, and the messages that they ended, outside a turn's own end."""
         with self._transaction() as conn:
             for ack in acks:
-                _append(conn, 0, 0, "ack", ack.seq, {"outcome": ack.outcome, "reason": ack.reason})
+                _append_ack(conn, 0, 0, ack)
             failpoint("runner.in-control")
         self.done.update(ack.seq for ack in acks)
 
@@ -200,32 +202,37 @@ class Outbox:
             if reply is not None:
                 _append(conn, turn, attempt, "reply", None, reply)
             for ack in acks:
-                _append(
-                    conn,
-                    turn,
-                    attempt,
-                    "ack",
-                    ack.seq,
-                    {"outcome": ack.outcome, "reason": ack.reason},
-                )
+                _append_ack(conn, turn, attempt, ack)
             failpoint("runner.in-close")
             for seq in released:
                 _append(conn, turn, attempt, "release", seq, {})
             if continuation is not None:
-                provider, messages = continuation
-                kept = {"provider": provider, "messages": messages}
-                _append(
-                    conn,
-                    turn,
-                    attempt,
-                    "continuation",
-                    None,
-                    kept | {"reset": True} if anew else kept,
-                )
+                _append_kept(conn, turn, attempt, continuation, anew=anew)
             if context is not None:
                 _append(conn, turn, attempt, "context", None, context)
         self.done.update(ack.seq for ack in acks)
         failpoint("runner.after-close")
+
+    def reset(
+        self,
+        turn: int,
+        attempt: int,
+        *,
+        acks: list[Ack],
+        send: str = "",
+        anew: tuple[str, Sequence[object]] | None = None,
+    ) -> None:
+        """End an order about the memory: what is said of it, and what the conversation begins anew with, if it does."""
+        with self._transaction() as conn:
+            if anew is not None:
+                _append_kept(conn, turn, attempt, anew, anew=True)
+            failpoint("runner.in-reset")
+            if send:
+                _append(conn, turn, attempt, "send", None, {"text": send})
+            for ack in acks:
+                _append_ack(conn, turn, attempt, ack)
+        self.done.update(ack.seq for ack in acks)
+        failpoint("runner.after-reset")
 
     def history(self, provider: str) -> list[object]:
         """Every provider message of this file's turns since the conversation last began anew, oldest first."""
@@ -246,9 +253,9 @@ class Outbox:
         return self._last_reset() is not None
 
     def _last_reset(self) -> int | None:
-        # From the end: what lies before it may be the work of years.
+        # From the end: what lies before it may be the work of years. The mark is the last word of its body.
         row = self._conn.execute(
-            "SELECT seq FROM log WHERE kind = 'continuation' AND json_extract(body, '$.reset')"
+            "SELECT seq FROM log WHERE kind = 'continuation' AND substr(body, -13) = '\"reset\":true}'"
             " ORDER BY seq DESC LIMIT 1"
         ).fetchone()
         return row[0] if row else None
@@ -270,6 +277,25 @@ class Outbox:
         return self._conn.execute(
             "SELECT seq, kind, message, at, body FROM log WHERE seq > ? ORDER BY seq", (after,)
         ).fetchall()
+
+
+def _append_kept(
+    conn: sqlite3.Connection,
+    turn: int,
+    attempt: int,
+    continuation: tuple[str, Sequence[object]],
+    *,
+    anew: bool,
+) -> None:
+    provider, messages = continuation
+    kept = {"provider": provider, "messages": messages}
+    # The mark comes last: it is looked for there.
+    _append(conn, turn, attempt, "continuation", None, kept | {"reset": True} if anew else kept)
+
+
+def _append_ack(conn: sqlite3.Connection, turn: int, attempt: int, ack: Ack) -> None:
+    body = {"outcome": ack.outcome, "reason": ack.reason}
+    _append(conn, turn, attempt, "ack", ack.seq, body)
 
 
 def _append(

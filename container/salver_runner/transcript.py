@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 MARK = re.compile(rb"<!-- through (\d+) of (\d+) -->\n")
 """Ends each extension; where a torn one is cut off."""
 LONGEST_MARK = 100
+CLEARED = '"messages":[],"reset":true}'
+"""How a row ends by which the conversation begins anew, with nothing."""
 
 
 class Transcript:
@@ -75,6 +77,8 @@ def _words(
             said = json.loads(body)
             files = "".join(f"> file `{file['name']}`\n\n" for file in said.get("files", ()))
             return f"**agent**, {time}\n\n{said['text']}\n\n{files}"
+        case "continuation" if body.endswith(CLEARED):
+            return "*Cleared: the agent has forgotten what stands above.*\n\n"
         case "tool":
             call = json.loads(body)
             return f"> `{call['name']}` {json.dumps(call['arguments'], ensure_ascii=False)}\n\n"

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from salver_server import channels, providers, runtimes
-from salver_server.accounts import Accounts, ModelGate, Trials
+from salver_server.accounts import Accounts, ModelGate, Trials, Wishes
 from salver_server.agents import AgentBook, Budget, SkillBook
 from salver_server.api import Rooms, make_app
 from salver_server.channels import ChannelSpec
@@ -23,7 +23,7 @@ from salver_server.files import Uploads
 from salver_server.gateway import open_gateway
 from salver_server.gateway.web import Reach
 from salver_server.ids import AgentName, ChannelName, SessionId
-from salver_server.intake import Intake
+from salver_server.intake import Intake, Queue
 from salver_server.kit import failpoint
 from salver_server.kit.background import background, forever
 from salver_server.kit.hub import Hub
@@ -253,8 +253,15 @@ async def _open_rooms(
         keeper.reconsider(session)
         changed(session)
 
+    courier: Courier
     intake = Intake(
-        database=database, clock=clock, uploads=uploads, route=book.routed, accepted=accepted
+        database=database,
+        clock=clock,
+        uploads=uploads,
+        route=book.routed,
+        accepted=accepted,
+        owed=lambda chat: courier.ask(chat),
+        models=Wishes(accounts),
     )
     courier = Courier(
         database=database,
@@ -302,6 +309,7 @@ async def _open_rooms(
         skills=skills,
         intake=intake,
         uploads=uploads,
+        queue=Queue(database=database, clock=clock, changed=accepted),
         keeper=keeper,
         courier=courier,
         hub=hub,

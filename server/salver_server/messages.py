@@ -14,12 +14,18 @@ from salver_server.ids import ChannelName, ChatId, DeliveryId, FileId, MessageId
 MessageKind = Literal["message", "note", "cancel", "stop", "clear", "compact"]
 """`note` is context that the server writes for the agent; all but it and `message` are orders."""
 
+When = Literal["now", "free", "held"]
+"""A message is handed over now, when the agent owes nothing else, or when a person says so."""
+
+Release = Literal["free", "person"]
+"""What ends the waiting of a message that is held: a free agent, or a person."""
+
 HandoverState = Literal[
     "received", "held", "queued", "running", "answered", "failed", "stopped", "cancelled", "done"
 ]
 """Of one message in one session: received → queued → running → answered, failed, stopped or cancelled.
 
-`held` waits for a person and may still be edited. `done` is an order that has been answered.
+`held` waits for a free agent or a person and may still be edited. `done` is an order that has been answered.
 """
 
 OPEN: tuple[HandoverState, ...] = ("received", "held", "queued", "running")
@@ -56,6 +62,18 @@ class Placed:
     path: Path
 
 
+LONGEST_QUOTE = 2000
+"""Characters of a quoted text; what is beyond is cut off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quoted:
+    """An earlier message or reply, as far as it is quoted."""
+
+    sender: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbound:
     """A message as a channel received it. `key` is the platform's own, unique per channel."""
@@ -73,7 +91,9 @@ class Inbound:
     sent_at: datetime
     due_at: datetime | None = None
     """Not before this moment; None is at once."""
-    held: bool = False
+    when: When = "now"
+    quoted: Quoted | None = None
+    """What it answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

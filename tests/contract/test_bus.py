@@ -49,6 +49,7 @@ async def test_the_server_reads_every_kind_of_row_that_a_runner_writes(tmp_path:
         reply={"text": "hello", "answers": [1], "outcome": "answered"},
         continuation=("demo", [{"role": "user", "text": "hi"}]),
     )
+    outbox.reset(0, 0, acks=[Ack(seq=4, outcome="done")], send="cleared", anew=("demo", []))
     async with open_reading() as reading:
         page = await reading.read(tmp_path, epoch=EPOCH, after=0)
     assert page.generation == 3
@@ -62,7 +63,11 @@ async def test_the_server_reads_every_kind_of_row_that_a_runner_writes(tmp_path:
         ("ack", 1),
         ("release", 2),
         ("continuation", None),
+        ("continuation", None),
+        ("send", None),
+        ("ack", 4),
     ]
+    assert page.rows[9].body == {"provider": "demo", "messages": [], "reset": True}
     assert page.rows[5].body == {"text": "hello", "answers": [1], "outcome": "answered"}
 
 
@@ -108,6 +113,7 @@ def test_the_runner_reads_the_launch_record_that_the_server_writes(tmp_path: Pat
         epoch=EPOCH,
         read_seq=9,
         token_hash=None,
+        model="",
         trouble="",
         created_at=Stamp("2026-11-22T10:00:00.000Z"),
         active_at=Stamp("2026-11-22T10:00:00.000Z"),

@@ -47,6 +47,11 @@ def a_sandbox_that_dies(home: House) -> None:
             return
 
 
+def a_message_for_when_the_agent_is_free(home: House) -> None:
+    home.send_unwaited("!slow 1")
+    home.send_unwaited("", when="free")
+
+
 SERVER: dict[str, Callable[[House], None]] = {
     "intake.before-commit": a_message,
     "intake.files-placed": a_message_with_a_file,
@@ -61,6 +66,7 @@ SERVER: dict[str, Callable[[House], None]] = {
     "keeper.after-start": a_message_for_a_cold_session,
     "keeper.before-burial": a_sandbox_that_dies,
     "keeper.after-burial": a_sandbox_that_dies,
+    "queue.in-release": a_message_for_when_the_agent_is_free,
     "outbox.files-taken": a_message_that_asks_for_a_file,
     "outbox.before-advance": a_message,
     "outbox.in-advance": a_message,
@@ -85,6 +91,8 @@ RUNNER: dict[str, str] = {
     "runner.after-close": "",
     "runner.rung": "",
     "runner.in-control": "!slow 20",
+    "runner.in-reset": "",
+    "runner.after-reset": "",
 }
 """Failpoint of the runner to the orders of a message that brings it there."""
 
@@ -141,6 +149,8 @@ def test_the_runner_may_be_killed_anywhere(tmp_path: Path) -> None:
 
 
 def bring_runner_to(home: House, name: str) -> None:
+    if name.endswith("-reset"):
+        home.ask("POST", "/messages", json={"text": "/clear"})
     if name != "runner.in-control":
         home.send(RUNNER[name])
         return

@@ -81,6 +81,18 @@ class Talk:
     def cancel(self, sent: Sent) -> None:
         self.home.ask("POST", f"/messages/{sent.id}/cancel")
 
+    def command(self, text: str) -> str:
+        """Send a command; returns its answer, which is there at once."""
+        accepted = self.home.ask("POST", "/messages", json={"text": text, "session": self.session})
+        found = self.home.ask("GET", f"/messages/{accepted['id']}")
+        assert found["state"] in ("answered", "delivered"), found
+        return self.replies()[accepted["id"]]
+
+    def queued(self) -> list[str]:
+        """The messages of the queue, in order."""
+        found = self.home.ask("GET", f"/messages?session={self.session}")
+        return [one["id"] for one in found if one["position"]]
+
     def follow(self, sent: Sent) -> Iterator[dict[str, Any]]:
         """What is shown of a message from now until its end, as it comes."""
         # Nothing is encrypted on a unix socket, and reading certificates would take its time.

@@ -23,6 +23,7 @@ Found = TypeVar("Found")
 
 INBOUND = Path(__file__).parents[2] / "server" / "salver_server" / "sessions" / "inbound.sql"
 EPOCH = 7
+WAKING = ("message", "cancel", "stop")
 SENT_AT = "2026-11-22T09:57:00.000Z"
 LONGEST_FRAME = 512 * 1024
 """Bytes, as the server has it."""
@@ -87,6 +88,12 @@ class Bus:
     def stop(self) -> int:
         return self._hand_over([("stop", None, "salver", "")])[0]
 
+    def clear(self) -> int:
+        return self._hand_over([("clear", None, "salver", "")])[0]
+
+    def compact(self) -> int:
+        return self._hand_over([("compact", None, "salver", "")])[0]
+
     def _hand_over(self, rows: list[tuple[str, int | None, str, str]]) -> list[int]:
         numbers = [self._seq + 1 + index for index in range(len(rows))]
         self._seq = numbers[-1]
@@ -95,7 +102,7 @@ class Bus:
                 "INSERT INTO messages (seq, id, kind, target, sender, sent_at, text, tainted, wakes)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)",
                 [
-                    (seq, f"m-{seq}", kind, target, sender, SENT_AT, text, int(kind != "note"))
+                    (seq, f"m-{seq}", kind, target, sender, SENT_AT, text, int(kind in WAKING))
                     for seq, (kind, target, sender, text) in zip(numbers, rows, strict=True)
                 ],
             )

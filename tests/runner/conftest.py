@@ -1,12 +1,17 @@
 import ctypes
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 from salver_runner.processes import PR_SET_CHILD_SUBREAPER, adopt_orphans
+from salver_runner.turn import Turn
 from tests.runner.bus import Bus
 
 
@@ -14,6 +19,36 @@ from tests.runner.bus import Bus
 def bus() -> Iterator[Bus]:
     with tempfile.TemporaryDirectory(prefix="bus-") as root:  # sockets want short paths
         yield Bus(Path(root))
+
+
+Job = Callable[[Turn], Awaitable[Any]]
+
+
+@dataclass
+class Scripted:
+    """A provider for one test."""
+
+    turn: Job
+
+
+@dataclass
+class Compacting(Scripted):
+    """The same, which can also compact."""
+
+    compact: Job
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Makes a function the turn of a provider, another one its compaction; returns the provider's name."""
+
+    def provide(turn: Job, compact: Job | None = None) -> str:
+        module = ModuleType("salver_runner.providers.scripted")
+        module.__dict__["PROVIDER"] = Compacting(turn, compact) if compact else Scripted(turn)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        return "scripted"
+
+    return provide
 
 
 @pytest.fixture

@@ -5,10 +5,8 @@ import contextlib
 import importlib
 import logging
 import sqlite3
-import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -21,27 +19,6 @@ from salver_runner.turn import Turn
 from salver_runner.workspace.outgoing import Sent
 from tests.runner.bus import Bus, LineEnd, leave_a_hot_journal, running
 from tests.runner.timeless import leaps, timeless
-
-
-@dataclass
-class Scripted:
-    """A provider for one test."""
-
-    turn: Callable[[Turn], Awaitable[None]]
-
-
-@pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Turn], Awaitable[None]]], str]:
-    """Makes a function the turn of a provider; returns the provider's name."""
-
-    def provide(turn: Callable[[Turn], Awaitable[None]]) -> str:
-        module = ModuleType("salver_runner.providers.scripted")
-        module.__dict__["PROVIDER"] = Scripted(turn)
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-        return "scripted"
-
-    return provide
-
 
 # Messages and turns
 
@@ -60,7 +37,7 @@ async def test_one_message_is_one_turn(bus: Bus) -> None:
 
 @timeless
 async def test_what_a_turn_went_by_is_part_of_its_end(
-    bus: Bus, scripted: Callable[[Callable[[Turn], Awaitable[None]]], str]
+    bus: Bus, scripted: Callable[..., str]
 ) -> None:
     async def answer(turn: Turn) -> None:
         turn.kept.append({"said": len(turn.take())})
@@ -76,7 +53,7 @@ async def test_what_a_turn_went_by_is_part_of_its_end(
 
 @timeless
 async def test_a_turn_may_begin_the_conversation_anew(
-    bus: Bus, scripted: Callable[[Callable[[Turn], Awaitable[None]]], str]
+    bus: Bus, scripted: Callable[..., str]
 ) -> None:
     histories: list[object] = []
 

@@ -252,7 +252,27 @@ def test_history_is_of_one_provider_and_in_order(bus: Bus) -> None:
     outbox.close(2, 1, acks=[], released=[], reply=None, continuation=("other", [1]))
     outbox.close(3, 1, acks=[], released=[], reply=None, continuation=None)
     finish(outbox, 4, 2, text="two")
-    assert bus.outbox(generation=2).history("demo") == [{"text": "one"}, {"text": "two"}]
+    outbox = bus.outbox(generation=2)
+    assert outbox.history("demo") == [{"text": "one"}, {"text": "two"}]
+    assert not outbox.began_anew()
+
+
+def test_what_was_kept_before_the_conversation_began_anew_is_not_remembered(bus: Bus) -> None:
+    outbox = bus.outbox()
+    finish(outbox, 1, 1, text="old")
+    outbox.reset(0, 0, acks=[], anew=("demo", [{"text": "summary"}]))
+    finish(outbox, 2, 2, text="new")
+    outbox = bus.outbox(generation=2)
+    assert outbox.history("demo") == [{"text": "summary"}, {"text": "new"}]
+    assert outbox.history("other") == []
+    assert outbox.began_anew()
+
+
+def test_an_order_about_the_memory_that_changes_nothing_is_answered(bus: Bus) -> None:
+    outbox = bus.outbox()
+    outbox.reset(1, 1, acks=[Ack(seq=1, outcome="failed", reason="No.")], send="Not compacted.")
+    assert [row.kind for row in bus.rows()] == ["send", "ack"]
+    assert (outbox.done, outbox.began_anew()) == ({1}, False)
 
 
 def test_traces_are_those_of_unfinished_turns_over_these_messages(bus: Bus) -> None:

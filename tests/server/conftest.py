@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from salver_server.agents import Definition
 from salver_server.agents import store as agents
+from salver_server.errors import Rejected
 from salver_server.files import Uploads
 from salver_server.ids import AgentName, ChannelName, ChatId, FileId, MessageId, SessionId
 from salver_server.intake import Intake
-from salver_server.messages import HandoverState, Inbound
+from salver_server.messages import HandoverState, Inbound, Quoted, When
 from salver_server.routing import Mode, book
 from salver_server.routing import store as routing
 from salver_server.sessions import store
@@ -71,6 +73,21 @@ async def database(quick_path: Path, migrated: Path) -> AsyncIterator[Database]:
         yield database
 
 
+class AnyModel:
+    """Accounts that have every model with a short name."""
+
+    def said(self, agent: AgentName, definition: Definition) -> str:
+        assert agent
+        return "/".join(["demo", *filter(None, [definition.model])])
+
+    def check(self, agent: AgentName, definition: Definition, name: str) -> str:
+        assert agent
+        assert definition
+        if len(name) > 9:
+            raise Rejected("There is no such model.")
+        return name
+
+
 @dataclass(slots=True, kw_only=True)
 class Desk:
     """A database with agents and chats in it, and an intake that takes messages for them."""
@@ -82,6 +99,8 @@ class Desk:
     intake: Intake
     told: list[SessionId] = field(default_factory=list[SessionId])
     """The sessions that the intake said something new is owed to."""
+    owed: list[ChatId] = field(default_factory=list[ChatId])
+    """The chats that the intake said something is owed to."""
     keys: int = 0
 
     async def agent(self, name: str = SALVER) -> ChatId:
@@ -120,8 +139,9 @@ class Desk:
         key: str | None = None,
         sender: str = "you",
         due_in: float | None = None,
-        held: bool = False,
         files: Sequence[FileId] = (),
+        when: When = "now",
+        quoted: Quoted | None = None,
     ) -> Inbound:
         self.keys += 1
         now = self.clock.now()
@@ -134,8 +154,9 @@ class Desk:
             text=text,
             sent_at=now,
             due_at=None if due_in is None else now + timedelta(seconds=due_in),
-            held=held,
             files=tuple(files),
+            when=when,
+            quoted=quoted,
         )
 
     async def upload(self, name: str = "a.txt", data: bytes = b"a") -> FileId:
@@ -211,11 +232,24 @@ async def desk(database: Database, clock: FakeClock, quick_path: Path) -> Desk:
     places = Places(settings.home, quick_path / "sockets")
     uploads = Uploads(places=places, settings=settings, database=database, clock=clock)
     await uploads.begin()
+    owed: list[ChatId] = []
     intake = Intake(
-        database=database, clock=clock, uploads=uploads, route=book.routed, accepted=told.append
+        database=database,
+        clock=clock,
+        uploads=uploads,
+        route=book.routed,
+        accepted=told.append,
+        owed=owed.append,
+        models=AnyModel(),
     )
     desk = Desk(
-        database=database, clock=clock, places=places, uploads=uploads, intake=intake, told=told
+        database=database,
+        clock=clock,
+        places=places,
+        uploads=uploads,
+        intake=intake,
+        told=told,
+        owed=owed,
     )
     await desk.agent()
     return desk

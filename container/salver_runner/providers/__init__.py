@@ -4,9 +4,9 @@ import asyncio
 import importlib
 import sys
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from salver_runner.turn import Failed, Turn
+from salver_runner.turn import Failed, JsonObject, Turn
 
 PACKS = Path("/salver/packs")
 """A provider's packages lie in the folder of its name here, unless it needs none."""
@@ -21,6 +21,19 @@ class Provider(Protocol):
         leave in `turn.kept` the provider messages that the next turn goes on from. Raise `Failed` with a
         sentence for the person. Cancelled means that a person stopped the turn: end at once,
         `turn.kept` as it is.
+        """
+        ...
+
+
+@runtime_checkable
+class Compacts(Protocol):
+    """What a provider may be able to do besides."""
+
+    async def compact(self, turn: Turn) -> list[JsonObject]:
+        """Provider messages that stand in place of `turn.history` from now on: less, and as much of its sense as can be.
+
+        Nothing is taken, said or kept; `turn.history` stays as it is. Raise `Failed` with a sentence for the person.
+        Cancelled means that a person stopped it: end at once.
         """
         ...
 

@@ -44,6 +44,11 @@ class Demo:
             turn.say(f"\nThe limit of this turn is reached; {len(orders)} orders are left undone.")
         turn.kept.append({"role": "agent", "text": "".join(turn.said)})
 
+    async def compact(self, turn: Turn) -> list[JsonObject]:
+        memory = [message for message in turn.history if message["role"] == "memory"]
+        asked = len(_texts(turn, "user"))
+        return [*memory, {"role": "agent", "text": f"({asked} messages were compacted.)"}]
+
     async def _obey(self, order: str, rest: str, *, turn: Turn) -> None:
         match order:
             case "say":

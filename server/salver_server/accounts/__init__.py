@@ -9,6 +9,7 @@ from salver_server.accounts.choice import Choice, Known, Model
 from salver_server.accounts.gate import ModelGate
 from salver_server.accounts.store import EVERYONE, Account
 from salver_server.accounts.trial import Trial, Trials
+from salver_server.accounts.wish import Wishes
 
 __all__ = [
     "EVERYONE",
@@ -21,4 +22,5 @@ __all__ = [
     "ModelGate",
     "Trial",
     "Trials",
+    "Wishes",
 ]

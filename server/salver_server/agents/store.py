@@ -29,6 +29,11 @@ def agents(conn: Connection) -> list[AgentRow]:
     ]
 
 
+def text(conn: Connection, name: AgentName) -> str:
+    """The last AGENT.md of an agent that could be used, removed or not."""
+    return conn.execute("SELECT text FROM agents WHERE name = ?", (name,)).fetchone()[0]
+
+
 def keep(conn: Connection, name: AgentName, text: str, now: Stamp) -> None:
     conn.execute(
         "INSERT INTO agents (name, text, problem, loaded_at) VALUES (?, ?, '', ?) ON CONFLICT (name)"

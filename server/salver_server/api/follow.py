@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from salver_server.api.rooms import Rooms
 from salver_server.api.shapes import Delivery
 from salver_server.kit.hub import Closed
-from salver_server.messages import Progress
+from salver_server.messages import OPEN, Progress
 from salver_server.sessions import store, views
 from salver_server.sessions.views import MessageState, MessageView
 
@@ -118,7 +118,7 @@ class Following:
         state = StateEvent(
             state=message.state,
             reason=message.reason,
-            trouble=self._trouble(session.trouble if session else ""),
+            trouble=self._trouble(session.trouble) if session and message.state in OPEN else "",
         )
         news = [state] if state != self._shown else []
         self._shown = state

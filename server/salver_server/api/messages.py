@@ -1,4 +1,4 @@
-"""Messages: send one, see how far it has come, follow it live, cancel it, try it again."""
+"""Messages: send one, see how far it has come, follow it live; change, move, release, cancel or retry it."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -14,6 +14,7 @@ from salver_server.errors import Missing, Rejected
 from salver_server.ids import AgentName, DeliveryId, FileId, MessageId, SessionId, mint
 from salver_server.intake import Accepted
 from salver_server.intake.accept import local
+from salver_server.messages import When
 from salver_server.routing import book
 from salver_server.sessions import store, views
 
@@ -33,6 +34,10 @@ class NewMessage(BaseModel):
     key: Annotated[str | None, Field(min_length=1, max_length=200)] = None
     """The sender's own name for this message: what is sent twice under one key is accepted once."""
     due_at: AwareDatetime | None = None
+    when: When = "now"
+    """`free`: once the agent owes nothing else. `held`: once it is released."""
+    quote: str | None = None
+    """A message or a reply of this conversation that it answers."""
 
 
 class AcceptedMessage(BaseModel):
@@ -46,6 +51,9 @@ class AcceptedMessage(BaseModel):
 async def send(rooms: Use, body: NewMessage) -> AcceptedMessage:
     """Accept a message; when this answers, it is on disk."""
     agent, thread = await _place(rooms, body)
+    quoted = (
+        await rooms.intake.quoted(body.quote, agent=agent, thread=thread) if body.quote else None
+    )
     message = local(
         agent,
         body.text,
@@ -55,6 +63,8 @@ async def send(rooms: Use, body: NewMessage) -> AcceptedMessage:
         sent_at=rooms.clock.now(),
         due_at=body.due_at,
         files=[FileId(id_) for id_ in body.files],
+        when=body.when,
+        quoted=quoted,
     )
     return _accepted(await rooms.intake(message))
 
@@ -76,12 +86,48 @@ async def _place(rooms: Rooms, body: NewMessage) -> tuple[AgentName, str | None]
                 f"Session '{id_}' belongs to agent '{row.agent}', not to '{body.agent}'."
             )
         return row.agent, row.thread
+    return await _agent(rooms, body.agent), mint("thr") if body.new else None
+
+
+async def _agent(rooms: Rooms, name: str | None) -> AgentName:
+    """The agent of this name, or the first one."""
     agents = await rooms.agents.refresh()
-    if not agents and body.agent is None:
+    if not agents and name is None:
         raise Missing("There is no agent. Make one with `salver agents new NAME`.")
-    name = AgentName(body.agent) if body.agent is not None else agents[0].name
-    await rooms.agents.get(name)
-    return name, mint("thr") if body.new else None
+    found = AgentName(name) if name is not None else agents[0].name
+    await rooms.agents.get(found)
+    return found
+
+
+MOST_ENDED = 100
+"""Messages that have ended which are listed, the latest."""
+
+
+@router.get("/messages")
+async def messages(
+    rooms: Use,
+    agent: AgentName | None = None,
+    session: SessionId | None = None,
+    ended: bool = False,
+) -> list[Message]:
+    """What is not answered yet in a session, or in an agent's main one: the queue first, in its order.
+
+    With `ended`, the latest that were answered or ended otherwise follow.
+    """
+    if session is None:
+        name = await _agent(rooms, agent)
+        session = rooms.database.glance(lambda conn: book.main_session(conn, name))
+    elif rooms.database.glance(lambda conn: store.session(conn, session)) is None:
+        raise Missing(f"There is no session '{session}'. `salver sessions list` names them.")
+    if session is None:
+        return []
+    found = await rooms.database.read(
+        lambda conn: (
+            views.open_messages(conn, session)
+            + (views.ended_messages(conn, session, most=MOST_ENDED) if ended else [])
+        )
+    )
+    return [Message.of(view) for view in found]
 
 
 @router.get("/messages/{id_}")
@@ -99,6 +145,36 @@ async def events(rooms: Use, id_: MessageId) -> StreamingResponse:
             yield event.model_dump_json().encode() + b"\n"
 
     return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+
+class Edit(BaseModel):
+    text: str
+
+
+@router.patch("/messages/{id_}")
+async def edit(rooms: Use, id_: MessageId, body: Edit) -> Message:
+    """Let a message of the queue say something else."""
+    await rooms.queue.edit(id_, body.text)
+    return Message.of(_view(rooms, id_))
+
+
+class Place(BaseModel):
+    position: Annotated[int, Field(ge=1)]
+    """Counted from 1; beyond the end is the end."""
+
+
+@router.post("/messages/{id_}/move")
+async def move(rooms: Use, id_: MessageId, body: Place) -> Message:
+    """Put a message of the queue in another place."""
+    await rooms.queue.move(id_, body.position)
+    return Message.of(_view(rooms, id_))
+
+
+@router.post("/messages/{id_}/release", status_code=202)
+async def release(rooms: Use, id_: MessageId) -> Message:
+    """Hand a message of the queue over now."""
+    await rooms.queue.release(id_)
+    return Message.of(_view(rooms, id_))
 
 
 @router.post("/messages/{id_}/cancel", status_code=202)

@@ -12,7 +12,7 @@ from salver_server.clock import Clock
 from salver_server.delivery import Courier
 from salver_server.files import Uploads
 from salver_server.ids import AgentName, SessionId
-from salver_server.intake import Intake
+from salver_server.intake import Intake, Queue
 from salver_server.kit.hub import Hub
 from salver_server.messages import Event
 from salver_server.runtimes import Probe
@@ -33,6 +33,7 @@ class Rooms:
     skills: SkillBook
     intake: Intake
     uploads: Uploads
+    queue: Queue
     keeper: Keeper
     courier: Courier
     hub: Hub[SessionId, Event]

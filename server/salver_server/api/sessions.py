@@ -10,7 +10,7 @@ from salver_server.api.rooms import Rooms, Use
 from salver_server.api.shapes import Delivery, Message, Spent
 from salver_server.clock import stamp
 from salver_server.errors import Conflict, Missing
-from salver_server.ids import SessionId
+from salver_server.ids import MessageId, SessionId
 from salver_server.sessions import contexts, store, views
 from salver_server.sessions.contexts import PartName
 from salver_server.sessions.keeper import State
@@ -28,6 +28,8 @@ class Session(BaseModel):
     thread: str | None
     open: bool
     sandbox: State
+    model: str
+    """Chosen for this session; empty: as AGENT.md says."""
     trouble: str
     """Why it waits; empty if nothing is wrong."""
     running: int
@@ -125,6 +127,19 @@ async def contexts_(
     return [Context.model_validate(asdict(context)) for context in found]
 
 
+class Order(BaseModel):
+    order: list[MessageId]
+    """Every message of the queue, in the order wanted."""
+
+
+@router.post("/{id_}/queue")
+async def arrange(rooms: Use, id_: SessionId, body: Order) -> list[Message]:
+    """Let the queue have another order; returns what is not answered yet, the queue first."""
+    await rooms.queue.arrange(id_, body.order)
+    found = await rooms.database.read(lambda conn: views.open_messages(conn, id_))
+    return [Message.of(view) for view in found]
+
+
 @router.post("/{id_}/stop", status_code=202)
 async def stop(rooms: Use, id_: SessionId) -> None:
     """Stop the running turn and everything that waits before this order."""
@@ -157,6 +172,7 @@ def _session(rooms: Rooms, row: store.Session, counts: views.Counts | None) -> S
         thread=row.thread,
         open=row.state == "open",
         sandbox=rooms.keeper.state(row.id),
+        model=row.model,
         trouble=row.trouble,
         running=counts.running if counts else 0,
         waiting=counts.waiting if counts else 0,

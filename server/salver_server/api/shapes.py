@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pydantic import BaseModel
 
 from salver_server import messages
-from salver_server.messages import DeliveryState
+from salver_server.messages import DeliveryState, Release
 from salver_server.secrets import KeychainState, Standing
 from salver_server.sessions.views import DeliveryView, MessageState, MessageView
 from salver_server.usage.views import Sums
@@ -56,7 +56,13 @@ class Message(BaseModel):
     text: str
     files: list[File]
     state: MessageState
+    position: int | None
+    """Its place in the queue, counted from 1, while it is held."""
+    release: Release | None
+    """What ends its waiting there: a free agent, or a person."""
     reason: str
+    delivery: str | None
+    """What told the person: the reply, or the failure."""
     attempts: int
     turn: int | None
     """The turn that took it; messages may share one."""
@@ -76,7 +82,10 @@ class Message(BaseModel):
             text=view.text,
             files=[File.of(file) for file in view.files],
             state=view.state,
+            position=view.position,
+            release=view.release,
             reason=view.reason,
+            delivery=view.delivery,
             attempts=view.attempts,
             turn=view.turn,
             spent=Spent.of(sums) if sums else None,

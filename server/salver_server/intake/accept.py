@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from sqlite3 import Connection
-from typing import Protocol
+from typing import Protocol, assert_never
 
-from salver_server.clock import Clock, stamp
+from salver_server.clock import Clock, Stamp, stamp
 from salver_server.errors import Conflict, Missing, NeedsUser, Rejected
 from salver_server.files import Uploads
 from salver_server.files import store as files
@@ -22,8 +22,19 @@ from salver_server.ids import (
     new_epoch,
 )
 from salver_server.intake import store
+from salver_server.intake.commands import Command, Models, command, obey, spoken, unspoken
 from salver_server.kit.failpoint import failpoint
-from salver_server.messages import LONGEST_TEXT, MOST_FILES, File, Inbound
+from salver_server.messages import (
+    LONGEST_QUOTE,
+    LONGEST_TEXT,
+    MOST_FILES,
+    File,
+    Inbound,
+    Quoted,
+    Release,
+    When,
+)
+from salver_server.sessions import queue
 from salver_server.sessions import store as bus
 from salver_server.store import Database
 
@@ -52,6 +63,8 @@ class Accepted:
     message: MessageId
     sessions: tuple[SessionId, ...]
     again: bool
+    answered: ChatId | None = None
+    """The chat in which it was answered at once: it was a command."""
 
 
 class Intake:
@@ -63,13 +76,17 @@ class Intake:
         uploads: Uploads,
         route: Route,
         accepted: Callable[[SessionId], None],
+        owed: Callable[[ChatId], None],
+        models: Models,
     ) -> None:
-        """`accepted` is told of each session that is owed something new."""
+        """Told of something new: `accepted` of each session that is owed it, `owed` of each chat."""
         self._database = database
         self._clock = clock
         self._uploads = uploads
         self._route = route
         self._accepted = accepted
+        self._owed = owed
+        self._models = models
 
     async def __call__(self, message: Inbound) -> Accepted:
         """Accept a message; when this returns, it is never lost and never answered twice.
@@ -114,6 +131,8 @@ class Intake:
         failpoint("intake.after-commit")
         for session in accepted.sessions:
             self._accepted(session)
+        if accepted.answered is not None:
+            self._owed(accepted.answered)
         return accepted
 
     def _keep(
@@ -137,21 +156,45 @@ class Intake:
         chat, targets = routed
         if (taken := files.taken(conn, message.files)) is not None:
             raise Conflict(f"The file '{taken}' came with another message. Upload it again.")
+        asked = command(message.text)
+        message = replace(message, text=spoken(message.text))
         store.keep(conn, id_, message, chat=chat, files=found, now=stamp(now))
         files.attach(conn, found, message=id_)
-        sessions: list[SessionId] = []
-        for target in targets:
-            session = bus.open_session(
+        sessions = [
+            bus.open_session(
                 conn, target.agent, target.chat, target.thread, epoch=new_epoch(), now=stamp(now)
             )
-            later = message.due_at is not None and message.due_at > now
-            due_at = stamp(message.due_at) if message.due_at and later else bus.AT_ONCE
-            bus.hand_over(
-                conn, session, id_, kind="message", due_at=due_at, now=stamp(now), held=message.held
-            )
-            sessions.append(session)
+            for target in targets
+        ]
+        for session in sessions:
+            if asked:
+                self._obey(conn, session, id_, asked, stamp(now))
+            else:
+                _hand_over(conn, session, id_, message, now)
         failpoint("intake.in-commit")
-        return Accepted(message=id_, sessions=tuple(sessions), again=False)
+        return Accepted(
+            message=id_, sessions=tuple(sessions), again=False, answered=chat if asked else None
+        )
+
+    def _obey(
+        self, conn: Connection, id_: SessionId, message: MessageId, asked: Command, now: Stamp
+    ) -> None:
+        session = bus.session(conn, id_)
+        assert session is not None
+        answer = obey(conn, session, asked, models=self._models, now=now)
+        store.obeyed(conn, session, message, answer, now)
+
+    async def quoted(self, id_: str, *, agent: AgentName, thread: str | None) -> Quoted:
+        """An earlier message or reply of this conversation, to be quoted."""
+        found = await self._database.read(
+            lambda conn: store.quoted(conn, id_, agent=agent, thread=thread)
+        )
+        if found is None:
+            raise Missing(
+                f"There is no message or reply '{id_}' in this conversation. `salver messages list --all` names them."
+            )
+        sender, text = found
+        return Quoted(sender=sender, text=text[:LONGEST_QUOTE])
 
     # Orders
 
@@ -188,7 +231,8 @@ class Intake:
             raise Conflict(
                 f"Message '{message}' is {state}; only one that ended unanswered can be tried again."
             )
-        return await self(replace(inbound, files=await self._uploads.again(message)))
+        files_ = await self._uploads.again(message)
+        return await self(replace(inbound, text=unspoken(inbound.text), files=files_))
 
 
 def local(
@@ -201,6 +245,8 @@ def local(
     sent_at: datetime,
     due_at: datetime | None,
     files: Sequence[FileId] = (),
+    when: When = "now",
+    quoted: Quoted | None = None,
 ) -> Inbound:
     """A message typed on this computer."""
     return Inbound(
@@ -213,6 +259,8 @@ def local(
         files=tuple(files),
         sent_at=sent_at,
         due_at=due_at,
+        when=when,
+        quoted=quoted,
     )
 
 
@@ -220,6 +268,42 @@ def _no_room(why: str) -> NeedsUser:
     return NeedsUser(
         f"The message was not accepted: {why}. Free some disk space and send it again."
     )
+
+
+def _hand_over(
+    conn: Connection, session: SessionId, id_: MessageId, message: Inbound, now: datetime
+) -> None:
+    later = message.due_at is not None and message.due_at > now
+    bus.hand_over(
+        conn,
+        session,
+        id_,
+        kind="message",
+        due_at=stamp(message.due_at) if message.due_at and later else bus.AT_ONCE,
+        now=stamp(now),
+        release=_release(conn, session, message.when, stamp(now)),
+    )
+
+
+def _release(conn: Connection, session: SessionId, when: When, now: Stamp) -> Release | None:
+    match when:
+        case "now":
+            return None
+        case "free":
+            return "free" if queue.busy(conn, session, now) else None
+        case "held":
+            return "person"
+        case _:
+            assert_never(when)
+
+
+def check_text(text: str) -> None:
+    """Raises `Rejected` for what cannot be the text of a message."""
+    if len(text) > LONGEST_TEXT:
+        raise Rejected(
+            f"The message has {len(text)} characters; at most {LONGEST_TEXT} are accepted. Send it in parts."
+        )
+    _check_characters(text)
 
 
 def _check(message: Inbound) -> None:
@@ -231,10 +315,11 @@ def _check(message: Inbound) -> None:
         )
     if len(set(message.files)) < len(message.files):
         raise Rejected("The message names a file twice. Name each once.")
-    if len(message.text) > LONGEST_TEXT:
-        raise Rejected(
-            f"The message has {len(message.text)} characters; at most {LONGEST_TEXT} are accepted. Send it in parts."
-        )
+    check_text(message.text)
+    if message.due_at is not None and message.when != "now":
+        raise Rejected("Choose one of a time and a place in the queue.")
+    if command(message.text) and (message.due_at is not None or message.when != "now"):
+        raise Rejected("A command is obeyed at once; it waits for no time and in no queue.")
     for name, value in (
         ("sender", message.sender),
         ("key", message.key),
@@ -246,10 +331,14 @@ def _check(message: Inbound) -> None:
         stamp(max(message.sent_at, message.due_at or message.sent_at))
     except OverflowError as exc:
         raise Rejected("The message's time is beyond the calendar. Choose an earlier one.") from exc
-    for value in (message.text, message.sender, message.key, message.thread or ""):
-        try:
-            value.encode()
-        except UnicodeEncodeError as exc:
-            raise Rejected(
-                "The message holds half of a character (a lone surrogate). Send plain text."
-            ) from exc
+    for value in (message.sender, message.key, message.thread or ""):
+        _check_characters(value)
+
+
+def _check_characters(value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise Rejected(
+            "The message holds half of a character (a lone surrogate). Send plain text."
+        ) from exc

@@ -3,7 +3,7 @@
 from sqlite3 import Connection
 
 from salver_server.clock import Stamp, stamp
-from salver_server.ids import AgentName, ChannelName, ChatId
+from salver_server.ids import AgentName, ChannelName, ChatId, SessionId
 from salver_server.messages import Inbound
 from salver_server.routing import Place, route, store
 
@@ -21,6 +21,17 @@ def routed(conn: Connection, message: Inbound) -> tuple[ChatId, list[Place]] | N
         known = wire_local(conn, agent, now=stamp(message.sent_at))
         wirings = store.wirings(conn, known)
     return (known, route(message, known, wirings)) if known else None
+
+
+def main_session(conn: Connection, agent: AgentName) -> SessionId | None:
+    """The open session of the agent's own chat on this computer, outside every thread."""
+    row = conn.execute(
+        "SELECT s.id FROM sessions s LEFT JOIN chats c ON c.id = s.chat"
+        " WHERE s.agent = ?1 AND s.state = 'open' AND s.thread IS NULL"
+        " AND (s.chat IS NULL OR c.channel = ?2 AND c.address = ?1)",
+        (agent, LOCAL),
+    ).fetchone()
+    return row[0] if row else None
 
 
 def is_local(conn: Connection, id_: ChatId | None) -> bool:

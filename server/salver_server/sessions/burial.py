@@ -11,12 +11,12 @@ from salver_server.errors import Broken, SalverError, Transient
 from salver_server.ids import ChatId, SessionId, new_epoch
 from salver_server.kit.failpoint import failpoint
 from salver_server.runtimes import Exit, Launch
-from salver_server.sessions import store
+from salver_server.sessions import queue, store
 from salver_server.sessions.folders import folders, make, set_aside
 from salver_server.sessions.house import House
 from salver_server.sessions.outbox import Outbox
 from salver_server.sessions.reading import Torn
-from salver_server.sessions.take import tell_failure
+from salver_server.sessions.take import say, tell_failure
 
 logger = logging.getLogger(__name__)
 
@@ -153,8 +153,13 @@ def settle(conn: Connection, end: End, now: Stamp) -> set[ChatId]:
     store.say_trouble(conn, session, "")
     # Nobody else can answer them now, and what they end must not open another turn.
     store.obey_orders(conn, session, now)
-    if end.blameless:
-        return set()
+    chats = set[ChatId]() if end.blameless else _blame(conn, end, cut_off, now)
+    queue.release_next(conn, session, now)
+    return chats
+
+
+def _blame(conn: Connection, end: End, cut_off: list[store.Handover], now: Stamp) -> set[ChatId]:
+    session = end.session.id
     if end.stalled:
         for row in cut_off:
             store.set_attempts(conn, session, row.seq, at_least=MOST_ATTEMPTS - 1)
@@ -163,14 +168,24 @@ def settle(conn: Connection, end: End, now: Stamp) -> set[ChatId]:
     chats: set[ChatId] = set()
     for row in store.pending(conn, session):
         if row.attempts >= MOST_ATTEMPTS:
+            last = end.verdict or end.exit.detail
             reason = (
                 f"The sandbox ended {row.attempts} times while it worked on this message; it is not tried again. "
-                f"The last time: {end.verdict or end.exit.detail} Send it again, perhaps in other words."
+                f"The last time: {last} Send it again, perhaps in other words."
             )
             store.settle(conn, session, row.seq, state="failed", reason=reason, now=now)
             if row.kind == "message":
                 tell_failure(conn, end.session, -row.seq, [row.seq], reason, now, chats)
+            elif row.kind == "compact":
+                text = f"{NOT_COMPACTED} {last}"
+                say(conn, end.session, -row.seq, "send", text, answers=[], now=now, chats=chats)
     return chats
+
+
+NOT_COMPACTED = (
+    f"The sandbox ended {MOST_ATTEMPTS} times while it compacted the conversation; it stays as it is."
+    " `/clear` starts afresh. The last time:"
+)
 
 
 def _count_dead_start(conn: Connection, session: SessionId) -> None:

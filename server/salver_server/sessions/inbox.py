@@ -19,7 +19,7 @@ from salver_server.ids import SessionId
 from salver_server.kit.failpoint import failpoint
 from salver_server.kit.rounds import Rounds
 from salver_server.runtimes import Identity
-from salver_server.sessions import store
+from salver_server.sessions import queue, store
 from salver_server.sessions.folders import Folders, folders, give, make
 from salver_server.sessions.incoming import lay
 from salver_server.settings import Places
@@ -72,6 +72,8 @@ class Inbox:
         while True:
             now = stamp(self._clock.now())
             self._sooner.clear()
+            for session in await self._database.read(partial(queue.overlooked, now=now)):
+                await self._database.write(partial(queue.release_next, session=session, now=now))
             for session in await self._database.read(partial(store.sessions_due, now=now)):
                 self._rounds.ask(session)
             # Only what comes later: what is due and cannot be handed over must hide nothing else.

@@ -62,6 +62,7 @@ class Keeper:
         progressed: Callable[[Progress], None],
     ) -> None:
         self._house = house
+        self._inbox = inbox
         self._outbox = outbox
         self._watch = watch
         self._tasks = tasks
@@ -120,6 +121,8 @@ class Keeper:
             if news.closed:
                 self._crashes.pop(news.session, None)
                 self.ask(news.session)
+        if news.released:
+            self._inbox.ask(news.session)
         self._changed(news.session)
         for chat in news.chats:
             self._owed(chat)
@@ -194,15 +197,19 @@ class Keeper:
             self._changed(session)
 
     async def _renew(self, live: Live) -> None:
-        """Retire a runner whose agent or account was changed while it was at work."""
+        """Retire a runner whose agent, account or model was changed while it was at work."""
         if await self._outdated(live):
             self.retire(live)
 
     async def _outdated(self, live: Live) -> bool:
+        session = live.session.id
         try:
             standing = await self._house.agents.get(live.session.agent)
         except SalverError:
             return False  # it is gone, or was never usable: whoever starts the next runner says so
+        row = self._house.database.glance(lambda conn: store.session(conn, session))
+        assert row is not None
+        standing = launch.meant(standing, row)
         try:
             choice = self._house.gate.choose(live.session.agent, standing.definition)
         except NeedsUser:
@@ -210,7 +217,7 @@ class Keeper:
         return live.version != launch.version_of(standing.told, choice)
 
     async def make_way(self, session: SessionId) -> None:
-        """Before a hand-over: an idle runner whose agent or account was changed ends, so that the message meets the new one.
+        """Before a hand-over: an idle runner whose agent, account or model was changed ends.
 
         One at work is left alone: its turn goes on as it began.
         """
@@ -218,7 +225,7 @@ class Keeper:
         if live is None or not await self._outdated(live):
             return
         if not self._owes(session):
-            self.end(live, "Its agent or its account was changed.", blameless=True)
+            self.end(live, "Its agent, its account or its model was changed.", blameless=True)
             await live.buried.wait()
 
     def _owes(self, session: SessionId) -> bool:
@@ -261,7 +268,7 @@ class Keeper:
     ) -> None:
         """Care for a sandbox that an earlier server started."""
         house = self._house
-        standing = await house.agents.get(row.agent)
+        standing = launch.meant(await house.agents.get(row.agent), row)
         place = folders(house.places, row.id, row.agent)
         choice = house.gate.choose(row.agent, standing.definition)
         entrance = Entrance(house, row, record.generation, place, self._heard)
@@ -408,7 +415,7 @@ class Keeper:
         if not live.blameless and (live.verdict or ended.code != 0):
             deaths = self._crashes[session] = self._crashes.get(session, 0) + 1
             await self._house.clock.sleep(CRASH_BACK_OFF[min(deaths, len(CRASH_BACK_OFF)) - 1])
-        self.ask(session)
+        self._go_on(session)
 
     async def bury(self, end: End) -> None:
         """Settle what a dead sandbox leaves; then the session may be started anew.
@@ -432,7 +439,12 @@ class Keeper:
 
     async def _bury_and_go_on(self, end: End) -> None:
         await self.bury(end)
-        self.ask(end.session.id)
+        self._go_on(end.session.id)
+
+    def _go_on(self, session: SessionId) -> None:
+        """After a burial, which may also have released what waited for a free agent."""
+        self._inbox.ask(session)
+        self.ask(session)
 
     async def _trouble(self, session: SessionId, text: str) -> None:
         await self._house.database.write(lambda conn: store.say_trouble(conn, session, text))

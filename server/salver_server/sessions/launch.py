@@ -4,10 +4,11 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from salver_server.accounts import Choice, Model
-from salver_server.agents import Definition, Skill
+from salver_server.agents import Definition, Skill, Standing
 from salver_server.runtimes import MIB, Identity, Limits
 from salver_server.sessions.folders import give
 from salver_server.sessions.line import PROTOCOL
@@ -74,6 +75,14 @@ def write(path: Path, fields: dict[str, object], identity: Identity) -> None:
         json.dump(fields, file)
     give(fresh, identity)
     fresh.replace(path)
+
+
+def meant(standing: Standing, session: Session) -> Standing:
+    """The agent with what was chosen for this session in place of what its AGENT.md says."""
+    if not session.model:
+        return standing
+    definition = standing.definition.model_copy(update={"model": session.model})
+    return replace(standing, definition=definition)
 
 
 def version_of(told: str, choice: Choice) -> str:

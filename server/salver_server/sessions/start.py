@@ -77,7 +77,7 @@ class Starter:
         self._check_disk()
         row = house.database.glance(lambda conn: store.session(conn, session))
         assert row is not None
-        standing = await house.agents.get(row.agent)
+        standing = launch.meant(await house.agents.get(row.agent), row)
         runtime = house.runtime_of(row.agent, standing.definition)
         choice = house.gate.choose(row.agent, standing.definition)
         packs = await house.gate.packs(choice, say)

@@ -8,9 +8,9 @@ from typing import Any
 
 from salver_server.clock import Stamp
 from salver_server.ids import AgentName, ChatId, DeliveryId, MessageId, SessionId, mint
-from salver_server.messages import HandoverState, MessageKind
+from salver_server.messages import HandoverState, MessageKind, Release
 
-SESSION = "id, agent, chat, thread, state, generation, epoch, read_seq, token_hash, trouble, created_at, active_at"
+SESSION = "id, agent, chat, thread, state, generation, epoch, read_seq, token_hash, model, trouble, created_at, active_at"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,8 @@ class Session:
     epoch: int
     read_seq: int
     token_hash: bytes | None
+    model: str
+    """Chosen for this session; empty: as AGENT.md says."""
     trouble: str
     created_at: Stamp
     active_at: Stamp
@@ -108,6 +110,8 @@ AT_ONCE = Stamp("")
 """Earlier than any moment, wherever the wall clock is set meanwhile."""
 OPEN = "state IN ('received', 'held', 'queued', 'running')"
 """Nothing has ended it yet. SQLite takes the index of the same words only where it reads them."""
+NO_COMMAND = "(h.wakes OR i.kind <> 'message')"
+"""A message that wakes nobody was a command: it was obeyed here and is never handed over."""
 OPEN_HANDOVER = HANDOVER.replace("handovers h", "handovers h INDEXED BY handovers_open")
 """For questions about one session that must not search what is long over."""
 
@@ -152,7 +156,8 @@ def next_due(conn: Connection, *, after: Stamp) -> Stamp | None:
 def handed_over(conn: Connection, session: SessionId) -> list[Handover]:
     """Everything that an inbound.db of this session must hold, in order."""
     rows = conn.execute(
-        f"SELECT {HANDOVER} WHERE h.session = ? AND h.state NOT IN ('received', 'held') ORDER BY h.seq",
+        f"SELECT {HANDOVER} WHERE h.session = ? AND h.state NOT IN ('received', 'held')"
+        f" AND {NO_COMMAND} ORDER BY h.seq",
         (session,),
     )
     return [_handover(row) for row in rows]
@@ -180,8 +185,10 @@ def settled(conn: Connection, session: SessionId) -> list[tuple[int, int]]:
     return ranges
 
 
+# What is held is handed over under another number; its present one is never used.
 OPEN_SEQS = (
-    f"SELECT seq FROM handovers INDEXED BY handovers_open WHERE session = ? AND {OPEN} ORDER BY seq"
+    f"SELECT seq FROM handovers INDEXED BY handovers_open WHERE session = ? AND {OPEN}"
+    " AND state <> 'held' ORDER BY seq"
 )
 
 
@@ -228,10 +235,10 @@ def pending(conn: Connection, session: SessionId) -> list[Handover]:
 
 
 def owes(conn: Connection, session: SessionId) -> bool:
-    """Whether a runner has still to answer anything that is worth waking one."""
+    """Whether a runner is at work, or has still to answer anything that is worth waking one."""
     row = conn.execute(
         f"SELECT 1 FROM handovers INDEXED BY handovers_open"
-        f" WHERE session = ? AND {OPEN} AND state IN ('queued', 'running') AND wakes LIMIT 1",
+        f" WHERE session = ? AND {OPEN} AND (state = 'running' OR state = 'queued' AND wakes) LIMIT 1",
         (session,),
     ).fetchone()
     return row is not None
@@ -311,6 +318,11 @@ def say_trouble(conn: Connection, session: SessionId, trouble: str) -> None:
     )
 
 
+def choose_model(conn: Connection, session: SessionId, model: str) -> None:
+    """The model of this session from its next turn on; empty: as AGENT.md says."""
+    conn.execute("UPDATE sessions SET model = ? WHERE id = ?", (model, session))
+
+
 def new_file(conn: Connection, session: SessionId, epoch: int) -> None:
     """The next outbound.db is another file: what counts from the old one is already here."""
     conn.execute("UPDATE sessions SET epoch = ?, read_seq = 0 WHERE id = ?", (epoch, session))
@@ -360,7 +372,8 @@ def kind_of(conn: Connection, session: SessionId, seq: int, now: Stamp) -> Messa
     """
     row = conn.execute(
         "SELECT i.kind FROM handovers h JOIN intake i ON i.id = h.message"
-        " WHERE h.session = ? AND h.seq = ? AND h.state <> 'held' AND (h.state <> 'received' OR h.due_at <= ?)",
+        " WHERE h.session = ? AND h.seq = ? AND h.state <> 'held' AND (h.state <> 'received' OR h.due_at <= ?)"
+        f" AND {NO_COMMAND}",
         (session, seq, now),
     ).fetchone()
     return row[0] if row else None
@@ -450,6 +463,9 @@ def _place(
 
 # When no sandbox lives
 
+STOPPABLE: tuple[MessageKind, ...] = ("message", "compact")
+"""What a stop ends: work; a wish about the memory stands."""
+
 
 def obey_orders(conn: Connection, session: SessionId, now: Stamp) -> None:
     """Answer every order that no runner has answered, and settle what it ends."""
@@ -459,7 +475,7 @@ def obey_orders(conn: Connection, session: SessionId, now: Stamp) -> None:
     for order in rows:
         match order.kind:
             case "stop":
-                ended = [row.seq for row in rows if row.seq < order.seq and row.kind == "message"]
+                ended = [row.seq for row in rows if row.seq < order.seq and row.kind in STOPPABLE]
                 for seq in ended:
                     settle(conn, session, seq, state="stopped", reason="Stopped.", now=now)
             case "cancel" if order.target is not None:
@@ -518,6 +534,10 @@ def note(conn: Connection, session: SessionId, text: str, now: Stamp) -> None:
     hand_over(conn, session, id_, kind="note", now=now)
 
 
+WAKING: tuple[MessageKind, ...] = ("message", "cancel", "stop")
+"""What a runner is started for; the rest is met by the next one, before its first turn."""
+
+
 def hand_over(
     conn: Connection,
     session: SessionId,
@@ -527,20 +547,21 @@ def hand_over(
     now: Stamp,
     due_at: Stamp = AT_ONCE,
     target: int | None = None,
-    held: bool = False,
+    release: Release | None = None,
 ) -> int:
-    """Owe this message to this session; return its number there."""
+    """Owe this message to this session; return its number there. What has a `release` is held until then."""
     seq = next_seq(conn, session)
     conn.execute(
-        "INSERT INTO handovers (session, seq, message, target, wakes, state, due_at, changed_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO handovers (session, seq, message, target, wakes, state, release, due_at, changed_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             session,
             seq,
             message,
             target,
-            int(kind != "note"),
-            "held" if held else "received",
+            int(kind in WAKING),
+            "held" if release else "received",
+            release,
             due_at,
             now,
         ),

@@ -14,10 +14,10 @@ from typing import cast
 from salver_server.clock import Stamp
 from salver_server.errors import Broken
 from salver_server.files import store as files
-from salver_server.ids import ChatId, SessionId
+from salver_server.ids import ChatId, DeliveryId, SessionId
 from salver_server.kit.failpoint import failpoint
 from salver_server.messages import LONGEST_TEXT, HandoverState
-from salver_server.sessions import contexts, store
+from salver_server.sessions import contexts, queue, store
 from salver_server.sessions.outgoing import Taken
 from salver_server.sessions.reading import Row
 
@@ -46,6 +46,8 @@ class News:
     session: SessionId
     rows: int = 0
     closed: bool = False
+    released: bool = False
+    """A message that was held is to be handed over."""
     chats: set[ChatId] = field(default_factory=set[ChatId])
     """Chats that something is to be delivered to."""
 
@@ -76,6 +78,7 @@ def take(
         _apply(conn, current, row, now, news, taken.get(row.seq))
         expected += 1
     store.advance(conn, session.id, expected - 1, now)
+    news.released = news.closed and queue.release_next(conn, session.id, now)
     failpoint("outbox.in-advance")
     return news
 
@@ -100,10 +103,10 @@ def _apply(
             _acknowledge(conn, session, row, now, news)
         case "reply":
             answers = [_handed(conn, session.id, seq, now) for seq in _numbers(row, "answers")]
-            _deliver(conn, session, row, now, news, kind="reply", answers=answers)
+            _deliver(conn, session, row, now, news, answers)
             news.closed = True
         case "send":
-            _deliver(conn, session, row, now, news, kind="send", answers=[], taken=taken)
+            _deliver(conn, session, row, now, news, [], taken)
         case "continuation":
             provider, messages = _text(row, "provider", 100), row.body.get("messages")
             reset = row.body.get("reset", False)
@@ -156,20 +159,38 @@ def tell_failure(
 
     `seq` is the outbound row that says so, or the negative of a message's own where the server says it.
     """
+    say(conn, session, seq, "failure", reason, answers=failed, now=now, chats=chats)
+    names = ", ".join(str(number) for number in failed)
+    store.note(conn, session.id, f"Message {names} could not be answered. {reason}", now)
+
+
+def say(
+    conn: Connection,
+    session: store.Session,
+    seq: int,
+    kind: str,
+    text: str,
+    *,
+    answers: list[int],
+    now: Stamp,
+    chats: set[ChatId],
+    id_: DeliveryId | None = None,
+) -> DeliveryId | None:
+    """Something is owed to a chat, which is added to `chats`; `seq` as for `tell_failure`."""
     delivery = store.owe_delivery(
         conn,
         session.id,
+        id_=id_,
         epoch=session.epoch,
         seq=seq,
-        kind="failure",
-        text=reason,
-        answers=failed,
+        kind=kind,
+        text=text,
+        answers=answers,
         now=now,
     )
     if delivery is not None:
         chats.add(_chat_of(conn, delivery))
-    names = ", ".join(str(number) for number in failed)
-    store.note(conn, session.id, f"Message {names} could not be answered. {reason}", now)
+    return delivery
 
 
 def _deliver(
@@ -178,8 +199,6 @@ def _deliver(
     row: Row,
     now: Stamp,
     news: News,
-    *,
-    kind: str,
     answers: list[int],
     taken: Taken | None = None,
 ) -> None:
@@ -187,20 +206,12 @@ def _deliver(
     if taken is not None and taken.refused:
         text = "\n".join([*([text] if text else []), *(f"({why})" for why in taken.refused)])
         store.note(conn, session.id, " ".join(taken.refused), now)
-    delivery = store.owe_delivery(
-        conn,
-        session.id,
-        id_=taken.delivery if taken else None,
-        epoch=session.epoch,
-        seq=row.seq,
-        kind=kind,
-        text=text,
-        answers=answers,
-        now=now,
+    id_ = taken.delivery if taken else None
+    delivery = say(
+        conn, session, row.seq, row.kind, text, id_=id_, answers=answers, now=now, chats=news.chats
     )
     if delivery is not None:
         files.attach(conn, taken.files if taken else (), delivery=delivery)
-        news.chats.add(_chat_of(conn, delivery))
 
 
 def _chat_of(conn: Connection, delivery: str) -> ChatId:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from salver_server.clock import Stamp
 from salver_server.files import store as files
 from salver_server.ids import DeliveryId, MessageId, SessionId
-from salver_server.messages import DeliveryState, File, HandoverState
+from salver_server.messages import DeliveryState, File, HandoverState, Release
 from salver_server.sessions.store import OPEN
 
 MessageState = Literal[
@@ -36,8 +36,14 @@ class MessageView:
     text: str
     files: tuple[File, ...]
     state: MessageState
+    position: int | None
+    """Its place in the queue, counted from 1, while it is held."""
+    release: Release | None
+    """What ends its waiting, while it is held."""
     reason: str
     """Why it failed or waits; empty otherwise."""
+    delivery: DeliveryId | None
+    """What told the person: the reply, or the failure."""
     attempts: int
     turn: int | None
     accepted_at: Stamp
@@ -60,8 +66,13 @@ class DeliveryView:
     created_at: Stamp
 
 
+POSITION = (
+    "CASE WHEN h.state = 'held' THEN (SELECT count(*) FROM handovers q INDEXED BY handovers_open"
+    f" WHERE q.session = h.session AND q.{OPEN} AND q.state = 'held' AND q.seq <= h.seq) END"
+)
 MESSAGE = (
-    "i.id, h.session, h.seq, i.sender, i.text, h.state, d.state, d.kind, h.reason, d.reason, h.attempts, h.turn,"
+    f"i.id, h.session, h.seq, i.sender, i.text, h.state, {POSITION}, h.release, d.state, d.kind, h.reason,"
+    " d.reason, h.delivery, h.attempts, h.turn,"
     " i.accepted_at, h.due_at, h.changed_at FROM handovers h JOIN intake i ON i.id = h.message"
     " LEFT JOIN deliveries d ON d.id = h.delivery"
 )
@@ -85,13 +96,38 @@ def messages(conn: Connection, session: SessionId, *, most: int) -> list[Message
     return [_message(conn, row) for row in reversed(rows)]
 
 
+def open_messages(conn: Connection, session: SessionId) -> list[MessageView]:
+    """What is not answered yet: first the queue in its order, then what was handed over in its."""
+    rows = conn.execute(
+        f"SELECT {OPEN_MESSAGE} WHERE h.session = ? AND h.{OPEN} AND i.kind = 'message'"
+        " ORDER BY h.state <> 'held', h.seq",
+        (session,),
+    )
+    return [_message(conn, row) for row in rows]
+
+
+OPEN_MESSAGE = MESSAGE.replace("handovers h", "handovers h INDEXED BY handovers_open")
+
+
+def ended_messages(conn: Connection, session: SessionId, *, most: int) -> list[MessageView]:
+    """The latest of a session that a runner owes nothing for any more, oldest first."""
+    rows = conn.execute(
+        f"SELECT {MESSAGE} WHERE h.session = ? AND NOT h.{OPEN} AND i.kind = 'message'"
+        " ORDER BY h.seq DESC LIMIT ?",
+        (session, most),
+    ).fetchall()
+    return [_message(conn, row) for row in reversed(rows)]
+
+
 def _message(conn: Connection, row: tuple[Any, ...]) -> MessageView:
-    (id_, session, seq, sender, text, state, delivery, kind, reason, delivery_reason, attempts, turn, accepted_at,
-     due_at, changed_at) = row  # fmt: skip
-    shown, why = _state(state, delivery, kind, reason, delivery_reason)
+    (id_, session, seq, sender, text, state, position, release, told, kind, reason, delivery_reason, delivery,
+     attempts, turn, accepted_at, due_at, changed_at) = row  # fmt: skip
+    shown, why = _state(state, told, kind, reason, delivery_reason)
     return MessageView(
         id=id_, session=session, seq=seq, sender=sender, text=text, files=files.of_message(conn, id_), state=shown,
-        reason=why, attempts=attempts, turn=turn, accepted_at=accepted_at, due_at=due_at or accepted_at, changed_at=changed_at,
+        position=position,
+        release=release if position else None, reason=why, delivery=delivery, attempts=attempts, turn=turn,
+        accepted_at=accepted_at, due_at=due_at or accepted_at, changed_at=changed_at,
         final=shown in FINAL or (shown == "answered" and delivery is None),  # a turn may end without a word
     )  # fmt: skip
 
@@ -201,3 +237,26 @@ def counts(conn: Connection) -> dict[SessionId, Counts]:
         f" WHERE {OPEN} AND wakes GROUP BY session"
     )
     return {session: Counts(waiting=waiting, running=running) for session, waiting, running in rows}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """How many messages of one session are where."""
+
+    running: int
+    waiting: int
+    held: int
+    free: int
+    """Those of the held ones that go on by themselves."""
+
+
+def work(conn: Connection, session: SessionId, now: Stamp) -> Work:
+    row = conn.execute(
+        "SELECT total(h.state = 'running'), total(h.state = 'queued' OR h.state = 'received' AND h.due_at <= ?),"
+        " total(h.state = 'held'), total(h.state = 'held' AND h.release = 'free')"
+        " FROM handovers h INDEXED BY handovers_open JOIN intake i ON i.id = h.message"
+        f" WHERE h.session = ? AND h.{OPEN} AND i.kind = 'message'",
+        (now, session),
+    ).fetchone()
+    running, waiting, held, free = (int(count) for count in row)
+    return Work(running=running, waiting=waiting, held=held, free=free)

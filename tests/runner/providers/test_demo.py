@@ -82,6 +82,17 @@ async def test_shell_shows_the_command_and_what_came_of_it(bus: Bus) -> None:
 
 
 @timeless
+async def test_what_is_compacted_keeps_what_was_to_be_remembered(bus: Bus) -> None:
+    stage = Stage(bus)
+    await stage.play("!remember milk\n!say hi")
+    stage.turn.history, stage.turn.kept = stage.turn.kept, []
+    assert await PROVIDER.compact(stage.turn) == [
+        {"role": "memory", "text": "milk"},
+        {"role": "agent", "text": "(1 messages were compacted.)"},
+    ]
+
+
+@timeless
 async def test_slow_streams_dots(bus: Bus) -> None:
     stage = Stage(bus)
     assert await stage.play("!slow 1") == "..........\n"

@@ -1,3 +1,4 @@
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +21,10 @@ async def test_an_accepted_message_can_be_seen(house: House) -> None:
         "text": "hello",
         "files": [],
         "state": "queued",
+        "position": None,
+        "release": None,
         "reason": "",
+        "delivery": None,
         "attempts": 0,
         "turn": None,
         "spent": None,
@@ -184,3 +188,111 @@ async def test_an_answered_message_is_delivered_here(house: House) -> None:
     assert (await house.ask("GET", f"/messages/{sent['id']}"))["state"] == "running"
     await house.take(sent["session"], scribe.reply("hi", 1), scribe.ack(1))
     await house.state(sent["id"], until="delivered")
+
+
+# The queue
+
+
+async def queue(house: House, *texts: str) -> list[str]:
+    """What waits for an agent that is busy."""
+    await house.say("now")
+    return [(await house.say(text, when="free"))["id"] for text in texts]
+
+
+async def test_the_queue_is_seen_first_and_can_be_changed(house: House) -> None:
+    one, two = await queue(house, "one", "two")
+    held = (await house.say("three", when="held"))["id"]
+    edited = await house.ask("PATCH", f"/messages/{two}", {"text": "zwei"})
+    assert (edited["text"], edited["position"], edited["release"]) == ("zwei", 2, "free")
+    moved = await house.ask("POST", f"/messages/{held}/move", {"position": 1})
+    assert (moved["position"], moved["release"]) == (1, "person")
+    found = await house.ask("GET", "/messages")
+    assert [(it["text"], it["position"]) for it in found[:3]] == [
+        ("three", 1),
+        ("one", 2),
+        ("zwei", 3),
+    ]
+    order = {"order": [two, one, held]}
+    found = await house.ask("POST", f"/sessions/{found[0]['session']}/queue", order)
+    assert [it["id"] for it in found[:3]] == [two, one, held]
+    released = await house.ask("POST", f"/messages/{one}/release", status=202)
+    assert released["position"] is None
+    assert released["state"] in ("received", "queued")
+
+
+async def test_what_was_handed_over_is_a_conflict(house: House) -> None:
+    sent = await house.say("now")
+    for method, what, body in (
+        ("PATCH", "", {"text": "later"}),
+        ("POST", "/move", {"position": 1}),
+        ("POST", "/release", None),
+    ):
+        status, kind, words = await house.refused(method, f"/messages/{sent['id']}{what}", body)
+        assert (status, kind) == (409, "Conflict")
+        assert "was handed over already. Cancel it, or write another message." in words
+
+
+async def test_an_order_of_other_messages_is_a_conflict(house: House) -> None:
+    (one,) = await queue(house, "one")
+    session = (await house.ask("GET", f"/messages/{one}"))["session"]
+    found = await house.refused("POST", f"/sessions/{session}/queue", {"order": []})
+    assert found[:2] == (409, "Conflict")
+    found = await house.refused("POST", "/sessions/ses-x/queue", {"order": []})
+    assert found[:2] == (404, "Missing")
+
+
+async def test_what_has_ended_is_listed_when_asked_for(house: House) -> None:
+    sent = await house.say()
+    await house.answer(sent)
+    assert await house.ask("GET", "/messages") == []
+    path = f"/messages?session={sent['session']}&ended=true"
+    (found,) = await house.ask("GET", path)
+    assert (found["id"], found["delivery"][:4]) == (sent["id"], "del-")
+    assert (await house.refused("GET", "/messages?session=ses-x"))[0] == 404
+
+
+async def test_an_agent_that_nobody_wrote_to_has_no_queue(house: House) -> None:
+    assert await house.ask("GET", "/messages?agent=salver") == []
+
+
+# Quotes
+
+
+async def test_an_earlier_message_or_its_reply_is_quoted(house: House) -> None:
+    sent = await house.say("hello", sender="ann")
+    await house.answer(sent, text="x" * 3000)
+    (earlier,) = await house.ask("GET", "/messages?ended=true")
+    for id_ in (sent["id"], earlier["delivery"]):
+        await house.say("about that", quote=id_)
+    rows = await house.write(
+        lambda conn: conn.execute("SELECT quoted FROM intake WHERE quoted <> ''").fetchall()
+    )
+    assert [json.loads(quoted) for (quoted,) in rows] == [
+        {"sender": "ann", "text": "hello"},
+        {"sender": "salver", "text": "x" * 2000},
+    ]
+
+
+async def test_what_was_said_elsewhere_is_not_quoted(house: House) -> None:
+    sent = await house.say(new=True)
+    for quote in (sent["id"], "msg-x"):
+        status, _, words = await house.refused("POST", "/messages", {"text": "hi", "quote": quote})
+        assert status == 404
+        assert f"There is no message or reply '{quote}' in this conversation." in words
+
+
+# Commands
+
+
+async def test_a_command_is_answered_although_everything_is_stopped(house: House) -> None:
+    sent = await house.say("/help")
+    found = await house.state(sent["id"], until="delivered")
+    assert found["text"] == "/help"
+    (reply,) = (await house.ask("GET", f"/sessions/{sent['session']}"))["deliveries"]
+    assert (reply["kind"], reply["answers"]) == ("reply", [sent["id"]])
+    assert "/compact" in reply["text"]
+    sent = await house.say("/model tiny")
+    await house.state(sent["id"], until="delivered")
+    found = await house.ask("GET", f"/sessions/{sent['session']}")
+    assert found["deliveries"][-1]["text"] == "'demo' calls no model, so there is none to choose."
+    assert found["model"] == ""

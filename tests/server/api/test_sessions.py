@@ -15,6 +15,7 @@ async def test_sessions_are_listed_the_latest_active_first(house: House) -> None
         "thread": None,
         "open": True,
         "sandbox": "asleep",
+        "model": "",
         "trouble": "",
         "running": 0,
         "waiting": 1,

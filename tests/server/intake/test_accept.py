@@ -127,7 +127,7 @@ async def test_a_message_that_was_due_long_ago_is_due_now(desk: Desk) -> None:
 
 
 async def test_a_message_that_is_held_is_not_handed_over(desk: Desk) -> None:
-    found = await desk.intake(desk.message(held=True))
+    found = await desk.intake(desk.message(when="held"))
     (session,) = found.sessions
     assert await desk.states(session) == ["held"]
     assert await due(desk, ahead=86400) == []

@@ -57,7 +57,7 @@ async def test_what_waits_for_its_time_is_cancelled_at_once(desk: Desk, *, wake:
 
 @pytest.mark.parametrize("wake", [False, True], ids=["asleep", "awake"])
 async def test_what_is_held_is_cancelled_at_once(desk: Desk, *, wake: bool) -> None:
-    found = await desk.intake(desk.message(held=True))
+    found = await desk.intake(desk.message(when="held"))
     if wake:
         await desk.wake(found.sessions[0])
     assert await desk.intake.cancel(found.message) == "cancelled"
@@ -156,7 +156,7 @@ async def test_what_waits_for_its_time_or_a_person_is_not_stopped(
     desk: Desk, *, wake: bool
 ) -> None:
     await desk.intake(desk.message(due_in=60))
-    found = await desk.intake(desk.message(held=True))
+    found = await desk.intake(desk.message(when="held"))
     (session,) = found.sessions
     if wake:
         await desk.wake(session)

@@ -185,7 +185,7 @@ async def test_a_wall_clock_that_is_set_back_delays_nothing(house: HandOver) -> 
 
 async def test_what_is_held_or_not_due_is_not_handed_over(house: HandOver) -> None:
     session = await house.accept("later", due_in=60)
-    await house.accept("held", held=True)
+    await house.accept("held", when="held")
     await house.accept("now")
     async with house.inbox() as inbox:
         inbox.ask(session)

@@ -5,9 +5,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from salver_server.accounts import EVERYONE, Account, Choice, Model
-from salver_server.agents import Skill, parse
+from salver_server.agents import Skill, Standing, parse
 from salver_server.clock import stamp
-from salver_server.ids import SkillName
+from salver_server.ids import AgentName, SkillName
 from salver_server.runtimes import MIB, Identity, Limits
 from salver_server.sessions import launch, store
 from tests.fakes.clock import NOON
@@ -131,3 +131,14 @@ def test_an_agent_s_limits_are_in_bytes() -> None:
 
 def test_an_agent_that_says_nothing_has_the_limits_of_the_house() -> None:
     assert launch.limits(parse("")) == Limits()
+
+
+STANDING = Standing(name=AgentName("ada"), definition=ADA, text="", problem="", signature=(0, 0, 0))
+
+
+async def test_a_model_that_was_chosen_for_the_session_counts(talk: Talk) -> None:
+    await talk.write("/model tiny")
+    found = launch.meant(STANDING, await talk.row())
+    assert (found.definition.model, found.definition.instructions) == ("tiny", "Count.")
+    await talk.write("/model default")
+    assert launch.meant(STANDING, await talk.row()) == STANDING

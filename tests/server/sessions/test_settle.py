@@ -160,6 +160,26 @@ async def test_a_note_that_had_its_attempts_ends_in_silence(talk: Talk) -> None:
     assert len(await talk.notes()) == 2  # itself, and the one about the message
 
 
+async def test_a_compaction_that_always_ends_its_sandbox_is_given_up(talk: Talk) -> None:
+    await talk.take(*talk.scribe.answer("hi", 1))
+    await talk.write("/compact")
+    await talk.desk.queue(talk.session)
+    told: list[set[ChatId]] = []
+    for _ in range(MOST_ATTEMPTS):
+        await wake(talk, 2)
+        told.append(await die(talk, verdict="It needed more than 64 MB."))
+    assert told == [set(), set(), {(await talk.chats())[0]}]
+    assert (await talk.states())[1] == "failed"
+    ((kind, text),) = await talk.ask(
+        "SELECT kind, text FROM deliveries WHERE session = ? ORDER BY position DESC LIMIT 1"
+    )
+    assert kind == "send"
+    assert text == (
+        "The sandbox ended 3 times while it compacted the conversation; it stays as it is."
+        " `/clear` starts afresh. The last time: It needed more than 64 MB."
+    )
+
+
 async def test_what_was_answered_before_the_end_stays_answered(talk: Talk) -> None:
     await talk.say("and?")
     await wake(talk)

@@ -177,7 +177,7 @@ async def test_what_is_not_due_yet_draws_nothing_into_its_chat(talk: Talk) -> No
     both = Talk(desk=desk, session=shared)
     await desk.queue(shared)
     await both.write(channel="fake", address="work", due_in=3600)
-    await both.write(channel="fake", address="work", held=True)
+    await both.write(channel="fake", address="work", when="held")
     await both.take(both.scribe.claim(1), both.scribe.send("for the family's eyes"))
     assert await both.chats() == [family]
 
@@ -232,6 +232,13 @@ async def test_a_new_file_is_read_from_its_start(talk: Talk) -> None:
 # What only a hostile one writes
 
 
+@pytest.mark.parametrize("kind", ["claim", "ack"])
+async def test_a_command_was_never_handed_over(talk: Talk, kind: str) -> None:
+    await talk.write("/help")
+    with pytest.raises(Broken, match="message 2 was never handed over"):
+        await talk.take(talk.scribe.row(kind, 2, outcome="answered", reason=""))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     id: str
@@ -276,6 +283,7 @@ HOSTILE = [
     Case(id="send-with-half-a-text", kind="send", body={"text": "a\ud83d"}, says="no text 'text'"),
     Case(id="kept-by-nobody", kind="continuation", body={"messages": []}, says="no text 'provider'"),
     Case(id="kept-by-half-a-name", kind="continuation", body={"provider": "\ud800", "messages": []}, says="no text 'provider'"),
+    Case(id="kept-anew-perhaps", kind="continuation", body={"provider": "demo", "messages": [], "reset": 1}, says="no list of messages"),
     Case(id="kept-is-no-list", kind="continuation", body={"provider": "demo", "messages": {}}, says="no list of messages"),
 ]  # fmt: skip
 
@@ -284,7 +292,7 @@ HOSTILE = [
 async def test_a_row_that_is_not_right_is_refused_and_nothing_of_its_page_counts(
     talk: Talk, case: Case
 ) -> None:
-    await talk.write(held=True)
+    await talk.write(when="held")
     await talk.write(due_in=3600)
     scribe = talk.scribe
     with pytest.raises(Broken, match=case.says):

@@ -43,6 +43,7 @@ CREATE TABLE sessions (
     read_seq    INTEGER NOT NULL DEFAULT 0,   -- rows of it that are read
     next_seq    INTEGER NOT NULL DEFAULT 1,   -- the next message's number
     token_hash  BLOB,
+    model       TEXT NOT NULL DEFAULT '',     -- chosen for this session; empty: as AGENT.md says
     trouble     TEXT NOT NULL DEFAULT '',     -- why it waits, for people; empty if nothing is wrong
     created_at  TEXT NOT NULL,
     active_at   TEXT NOT NULL
@@ -85,6 +86,7 @@ CREATE TABLE handovers (
     wakes    INTEGER NOT NULL CHECK (wakes IN (0, 1)),
     state    TEXT    NOT NULL CHECK (state IN
              ('received', 'held', 'queued', 'running', 'answered', 'failed', 'stopped', 'cancelled', 'done')),
+    release  TEXT    CHECK (release IN ('free', 'person')), -- who ends the waiting of what was held; NULL: never was
     due_at   TEXT    NOT NULL,                -- empty: at once, wherever the wall clock is set meanwhile
     turn     INTEGER,
     attempts INTEGER NOT NULL DEFAULT 0,      -- claims seen, and starts that died
@@ -95,6 +97,7 @@ CREATE TABLE handovers (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX handovers_message ON handovers (message, session);
 CREATE INDEX handovers_due ON handovers (due_at) WHERE state = 'received';
+CREATE INDEX handovers_free ON handovers (session) WHERE state = 'held' AND release = 'free';
 CREATE INDEX handovers_open ON handovers (session, seq) WHERE state IN ('received', 'held', 'queued', 'running');
 
 CREATE TABLE continuations (
