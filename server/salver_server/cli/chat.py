@@ -34,6 +34,10 @@ RECONNECT = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 )
 @click.option("--new", "fresh", is_flag=True, help="Begin a new session.")
 @click.option(
+    "--queue", "queued", is_flag=True, help="For when the agent is free: a turn of its own."
+)
+@click.option("--reply-to", "quote", metavar="ID", help="Quote an earlier message or reply.")
+@click.option(
     "--file",
     "paths",
     type=click.Path(path_type=Path),
@@ -53,11 +57,15 @@ def chat(
     agent: str | None,
     session: str | None,
     fresh: bool,
+    queued: bool,
+    quote: str | None,
     paths: tuple[Path, ...],
     save: Path | None,
     as_json: bool,
 ) -> None:
     """Send TEXT to an agent and print its reply; - reads it from stdin. With a file, TEXT may be left out.
+
+    /help as TEXT tells what Salver itself obeys, also while the agent works.
 
     On a terminal the reply streams and tool calls are shown. Else only the final reply is printed. With
     --json each event is a line, and the last one holds the final reply.
@@ -69,6 +77,8 @@ def chat(
         "session": session,
         "new": fresh,
         "key": secrets.token_hex(16),
+        "when": "free" if queued else "now",
+        "quote": quote,
     }
     screen: Screen = JsonScreen(save) if as_json else Screen(save)
     uploads: list[str] = []
@@ -159,6 +169,8 @@ class Screen:
             match event["event"]:
                 case "state":
                     self._say_trouble(event["trouble"])
+                    if event["state"] == "held":
+                        self._aside("· it is in the queue; `salver messages list` shows it")
                 case "text" if self._streams:
                     self._stream(event["text"])
                 case "again" if self._streams:

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from salver_server.__main__ import main
 from salver_server.app import Running, open_house
 from salver_server.ids import ChannelName
-from salver_server.messages import Inbound
+from salver_server.messages import Inbound, When
 from salver_server.settings import Settings, places
 from tests.fakes.clock import NOON
 from tests.fakes.keychain import FakeKeychain
@@ -124,7 +124,9 @@ async def stopped(house: Running) -> Running:
     return house
 
 
-async def write(house: Running, text: str = "hello", *, key: str = "1") -> tuple[str, str]:
+async def write(
+    house: Running, text: str = "hello", *, key: str = "1", when: When = "now"
+) -> tuple[str, str]:
     """Somebody writes; the message and its session."""
     message = Inbound(
         channel=ChannelName("local"),
@@ -133,6 +135,7 @@ async def write(house: Running, text: str = "hello", *, key: str = "1") -> tuple
         sender="you",
         text=text,
         sent_at=NOON,
+        when=when,
     )
     found = await house.rooms.intake(message)
     return found.message, found.sessions[0]

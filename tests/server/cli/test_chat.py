@@ -210,6 +210,8 @@ async def test_what_the_server_is_asked_is_what_was_typed(shell: Shell, rude: Ru
         "session": None,
         "new": True,
         "key": "",
+        "when": "now",
+        "quote": None,
         "files": [],
     }
 
@@ -294,3 +296,10 @@ async def test_a_file_whose_server_went_away_is_sent_again(
     first, again = rude.bodies[2:4]
     assert first == again
     assert first["files"] == ["fil-1"]
+
+
+async def test_who_queues_a_message_is_told_so(shell: Shell, rude: Rude) -> None:
+    rude.answers = [saying(ACCEPTED, status=202), telling({**QUEUED, "state": "held"}, END)]
+    out, err = await shell.on_terminal("chat", "--queue", "hello")
+    assert out == "hi\n"
+    assert "· it is in the queue; `salver messages list` shows it" in err

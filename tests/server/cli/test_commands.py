@@ -285,3 +285,63 @@ async def test_what_is_no_text_is_refused_in_words(shell: Shell) -> None:
         assert "is no text in UTF-8" in done.err
     done = await shell.run("sessions", "show", "\udcff")
     assert (done.code, "is no text in UTF-8" in done.err) == (2, True)
+
+
+# Messages
+
+
+async def queued(stopped: Running, *texts: str) -> list[str]:
+    """Messages that wait for an agent that is busy; their ids."""
+    await write(stopped, "now")
+    found = [
+        await write(stopped, text, key=f"queued-{number}", when="free")
+        for number, text in enumerate(texts)
+    ]
+    return [message for message, _ in found]
+
+
+async def test_the_queue_is_listed_first(shell: Shell, stopped: Running) -> None:
+    assert await shell.ok("messages", "list") == "Nothing waits.\n"
+    one, two = await queued(stopped, "one", "two")
+    title, *rows = (await shell.ok("messages", "list")).splitlines()
+    assert title.split() == ["place", "state", "id", "text"]
+    assert [row.split() for row in rows[:2]] == [
+        ["1", "held", one, "one"],
+        ["2", "held", two, "two"],
+    ]
+    assert rows[2].endswith("now")
+    found = (await shell.run("messages", "list", "--all", "--json")).json
+    assert [(it["position"], it["text"]) for it in found] == [(1, "one"), (2, "two"), (None, "now")]
+
+
+async def test_the_queue_is_changed(shell: Shell, stopped: Running) -> None:
+    one, two, three = await queued(stopped, "one", "two", "three")
+    assert await shell.ok("messages", "edit", two, "zwei") == "It says that now.\n"
+    assert await shell.ok("messages", "move", three, "1") == "It is number 1 now.\n"
+    assert await shell.ok("messages", "cancel", one) == "It is cancelled.\n"
+    assert await shell.ok("messages", "release", two) == "The agent gets it now.\n"
+    found = (await shell.run("messages", "list", "--json")).json
+    assert [(it["position"], it["text"]) for it in found] == [
+        (1, "three"),
+        (None, "now"),
+        (None, "zwei"),
+    ]
+    done = await shell.run("messages", "edit", two, "deux")
+    assert (done.code, done.out) == (2, "")
+    assert "was handed over already" in done.err
+
+
+async def test_what_ended_unanswered_is_sent_again(shell: Shell, stopped: Running) -> None:
+    message, _ = await write(stopped)
+    await shell.ok("messages", "cancel", message)
+    found = (await shell.run("messages", "retry", message, "--json")).json
+    assert found["id"] != message
+    done = await shell.run("messages", "resend", "del-x")
+    assert (done.code, done.err) == (2, "salver: There is no delivery 'del-x'.\n")
+
+
+async def test_a_message_for_later_quotes_an_earlier_one(shell: Shell, stopped: Running) -> None:
+    message, _ = await write(stopped, "hello")
+    done = await shell.run("chat", "--queue", "--reply-to", "msg-x", "hm")
+    assert (done.code, "There is no message or reply 'msg-x'" in done.err) == (2, True)
+    assert "/compact" in await shell.ok("chat", "--reply-to", message, "/help")
