@@ -25,6 +25,7 @@ async def test_what_an_agent_does_without_is_said_beside_the_list(shell: Shell, 
         "model": "",
         "runs_with": "demo",
         "problem": "",
+        "waits": "",
     }
     rude.answers.append(saying([agent | {"warnings": ["There is no skill 'sums'."]}]))
     done = await shell.run("agents", "list")
