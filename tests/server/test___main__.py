@@ -74,6 +74,7 @@ def test_the_program_tells_its_commands() -> None:
         "agents",
         "chat",
         "keychain",
+        "messages",
         "provider",
         "resume",
         "serve",
