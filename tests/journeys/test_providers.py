@@ -6,7 +6,7 @@ from tests.crash.harness import House
 from tests.fakes.model import MODEL
 from tests.journeys import inside
 from tests.journeys.conftest import Build, write_agent
-from tests.journeys.providers import KEY, Model, Provider
+from tests.journeys.providers import DEMO, KEY, Model, Provider
 from tests.journeys.talk import Talk
 from tests.journeys.terminal import Done, salver
 from tests.journeys.waiting import until
@@ -106,3 +106,18 @@ def test_a_running_turn_keeps_its_account_and_the_next_one_has_the_new(
     talk.ask("hello")
     assert runs_with(home) == "demo"
     assert home.ask("GET", "/providers")[0]["accounts"] == []
+
+
+def test_a_conversation_may_have_another_model_than_its_agent(build: Build, model: Model) -> None:
+    home = build(DEMO)
+    home.start()
+    set_up(home, model.url)
+    talk = Talk(home=home)
+    talk.ask("Here is the demo.")
+    chosen = f"{VENDOR}/{MODEL}"
+    assert talk.command(f"/model {chosen}") == f"Model: {chosen}, from the next turn on."
+    talk.ask("Here is the model.")
+    assert talk.command("/model default") == "Model: demo, as AGENT.md says, from the next turn on."
+    talk.ask("Here is the demo again.")
+    assert model.requests("Here is the model.")
+    assert not model.requests("Here is the demo")

@@ -24,7 +24,7 @@ Word = Literal["help", "stop", "model", "clear", "compact"]
 ABOUT: Mapping[Word, str] = {
     "help": "/help - this list",
     "stop": "/stop - end the running turn and what waits for it",
-    "model": "/model [NAME] - show the model or choose another one; `/model default` takes AGENT.md's",
+    "model": "/model [NAME] - show the model or choose another one, like openai/gpt-5-mini; `/model default` takes AGENT.md's",
     "clear": "/clear - forget the conversation; the next message starts afresh",
     "compact": "/compact - shorten what is remembered of the conversation",
 }

@@ -81,7 +81,9 @@ def meant(standing: Standing, session: Session) -> Standing:
     """The agent with what was chosen for this session in place of what its AGENT.md says."""
     if not session.model:
         return standing
-    definition = standing.definition.model_copy(update={"model": session.model})
+    provider, _, model = session.model.partition("/")
+    chosen = {"provider": provider, "model": model}
+    definition = standing.definition.model_copy(update=chosen)
     return replace(standing, definition=definition)
 
 

@@ -3,7 +3,7 @@ import pytest
 from salver_server.accounts import Wishes
 from salver_server.agents import parse
 from salver_server.errors import Rejected
-from tests.server.accounts.conftest import ADA, Desk
+from tests.server.accounts.conftest import ADA, Desk, key
 
 DEMO = parse("---\nprovider: demo\n---\nBe kind.")
 
@@ -26,3 +26,19 @@ async def test_who_lacks_an_account_is_told_so(desk: Desk) -> None:
     assert wishes.said(ADA, openai).startswith("none yet (OpenAI")
     with pytest.raises(Rejected, match="OpenAI"):
         wishes.check(ADA, openai, "gpt-8")
+
+
+async def test_a_name_alone_is_of_the_provider_in_use(desk: Desk) -> None:
+    await desk.accounts.put("openai", key=key())
+    openai = parse("---\nprovider: openai\n---\nBe kind.")
+    wishes = Wishes(desk.accounts)
+    assert wishes.check(ADA, openai, "gpt-8") == "openai/gpt-8"
+    assert wishes.check(ADA, openai, "org/gpt-8") == "openai/org/gpt-8"
+
+
+async def test_another_provider_can_be_chosen_by_its_name(desk: Desk) -> None:
+    await desk.accounts.put("openrouter", key=key())
+    wishes = Wishes(desk.accounts)
+    assert wishes.check(ADA, DEMO, "openrouter/meta/tiny") == "openrouter/meta/tiny"
+    with pytest.raises(Rejected, match="OpenAI is not set up yet"):
+        wishes.check(ADA, DEMO, "openai/gpt-8")

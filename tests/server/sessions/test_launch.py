@@ -137,8 +137,9 @@ STANDING = Standing(name=AgentName("ada"), definition=ADA, text="", problem="", 
 
 
 async def test_a_model_that_was_chosen_for_the_session_counts(talk: Talk) -> None:
-    await talk.write("/model tiny")
-    found = launch.meant(STANDING, await talk.row())
-    assert (found.definition.model, found.definition.instructions) == ("tiny", "Count.")
+    await talk.write("/model x/org/a")
+    found = launch.meant(STANDING, await talk.row()).definition
+    assert (found.provider, found.model) == ("x", "org/a")
+    assert found.instructions == "Count."
     await talk.write("/model default")
     assert launch.meant(STANDING, await talk.row()) == STANDING
