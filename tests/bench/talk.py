@@ -15,6 +15,8 @@ class Trip:
     """One message and its reply."""
 
     seconds: float
+    first: float
+    """Seconds until the reply began to show; those of the whole where nothing was streamed."""
     session: str
     reply: str
 
@@ -44,15 +46,22 @@ class Talk:
         began = time.perf_counter()
         accepted = await self.ask("POST", "/messages", {"text": text, **where})
         end: dict[str, Any] = {}
-        seconds = 0.0
+        seconds = first = 0.0
         async with aclosing(self._lines(f"/messages/{accepted['id']}/events")) as lines:
             async for line in lines:
                 event = json.loads(line)
+                if event["event"] == "text":
+                    first = first or time.perf_counter() - began
                 if event["event"] == "end":
                     seconds, end = time.perf_counter() - began, event
         if end.get("state") != "delivered":
             raise RuntimeError(f"{text!r} ended as {end}")
-        return Trip(seconds=seconds, session=accepted["session"], reply=end["reply"])
+        return Trip(
+            seconds=seconds,
+            first=first or seconds,
+            session=accepted["session"],
+            reply=end["reply"],
+        )
 
     async def _lines(self, path: str) -> AsyncGenerator[bytes]:
         headers = await self._send("GET", path, None)

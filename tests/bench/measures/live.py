@@ -113,4 +113,4 @@ async def stop_and_go_on(house: House) -> float:
     return milliseconds
 
 
-MEASURE = Measure(place=6, title="idle cost, and many live sessions", run=live)
+MEASURE = Measure(place=7, title="idle cost, and many live sessions", run=live)

@@ -65,4 +65,4 @@ async def chatter(house: House, session: str, until: float) -> list[float]:
     return trips
 
 
-MEASURE = Measure(place=5, title="sustained messages over many sessions", run=throughput)
+MEASURE = Measure(place=6, title="sustained messages over many sessions", run=throughput)
