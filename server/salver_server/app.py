@@ -22,7 +22,7 @@ from salver_server.errors import NeedsUser, Rejected
 from salver_server.files import Uploads
 from salver_server.gateway import open_gateway
 from salver_server.gateway.web import Reach
-from salver_server.ids import AgentName, ChannelName, SessionId
+from salver_server.ids import AgentName, ChannelName, InstallId, SessionId
 from salver_server.intake import Intake, Queue
 from salver_server.kit import failpoint
 from salver_server.kit.background import background, forever
@@ -34,7 +34,7 @@ from salver_server.messages import Changed, Event
 from salver_server.providers.packs import Packs
 from salver_server.routing import book
 from salver_server.runtimes import Identity, RuntimeSpec, Site
-from salver_server.secrets import Keychain, open_vault
+from salver_server.secrets import Keychain, Vault, open_vault
 from salver_server.sessions import store as bus
 from salver_server.sessions.adoption import Adoption
 from salver_server.sessions.house import House
@@ -138,41 +138,23 @@ async def _open_rooms(
     agents = AgentBook(folder=where.agents, skills=skills, database=database, clock=clock)
     await agents.open()
     await asyncio.to_thread(compile_dir, container() / "salver_runner", quiet=2)
-    prices = Prices(where.prices, clock=clock)
     site = Site(install=this.id, identity=identity, source=container())
     opened = {
         name: await stack.enter_async_context(spec.open(site))
         for name, spec in runtime_specs.items()
     }
-    vault = await stack.enter_async_context(
-        open_vault(
-            database,
-            home=where.home,
-            install=this.id,
-            clock=clock,
-            keychain=keychain,
-            file_allowed=key_file,
-        )
-    )
-    accounts = Accounts(
-        database=database,
-        vault=vault,
+    models = await _open_models(
+        stack,
+        settings,
+        where,
+        database,
+        agents,
+        install=this.id,
+        owner=identity,
         clock=clock,
-        specs=providers.discover(),
-        known=prices.known,
+        keychain=keychain,
+        key_file=key_file,
     )
-    await accounts.open()
-    ledger = await _open_ledger(database, agents, accounts, prices, settings, clock=clock)
-
-    async def reach(session: SessionId) -> Reach:
-        return await reach_of(session, database=database, agents=agents)
-
-    gateway = await stack.enter_async_context(
-        open_gateway(clock, reach=reach, owner=(identity.uid, identity.gid), meter=ledger)
-    )
-    packs = Packs(where.packs, locks=container())
-    gate = ModelGate(gateway=gateway, packs=packs, accounts=accounts)
-    trials = Trials(gateway=gateway, accounts=accounts, folder=where.sockets)
     uploads = Uploads(places=where, settings=settings, database=database, clock=clock)
     await uploads.begin()
     reading = await stack.enter_async_context(open_reading())
@@ -233,7 +215,7 @@ async def _open_rooms(
         clock=clock,
         runtimes=opened,
         agents=agents,
-        gate=gate,
+        gate=models.gate,
     )
     keeper = Keeper(
         house,
@@ -261,7 +243,7 @@ async def _open_rooms(
         route=book.routed,
         accepted=accepted,
         owed=lambda chat: courier.ask(chat),
-        models=Wishes(accounts),
+        models=Wishes(models.accounts),
     )
     courier = Courier(
         database=database,
@@ -283,7 +265,7 @@ async def _open_rooms(
                 lambda conn, session=session: bus.close_session(conn, session, now)
             )
             keeper.end_session(session, "Its agent was removed.")
-        await accounts.remove_all_of(agent)
+        await models.accounts.remove_all_of(agent)
 
     adoption = Adoption(house, keeper)
     await adoption.begin()
@@ -313,17 +295,82 @@ async def _open_rooms(
         keeper=keeper,
         courier=courier,
         hub=hub,
-        vault=vault,
-        accounts=accounts,
-        trials=trials,
+        vault=models.vault,
+        accounts=models.accounts,
+        trials=models.trials,
         leave=leave,
-        ledger=ledger,
-        prices=prices,
+        ledger=models.ledger,
+        prices=models.prices,
         probes=house.probes,
         started_at=stamp(clock.now()),
         version=version("salver"),
         pid=os.getpid(),
         port=port,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Models:
+    """What has to do with models: the owner's accounts and keys, what calls cost, and the way out to them."""
+
+    vault: Vault
+    accounts: Accounts
+    prices: Prices
+    ledger: Ledger
+    gate: ModelGate
+    trials: Trials
+
+
+async def _open_models(
+    stack: AsyncExitStack,
+    settings: Settings,
+    where: Places,
+    database: Database,
+    agents: AgentBook,
+    *,
+    install: InstallId,
+    owner: Identity,
+    clock: Clock,
+    keychain: Keychain | None,
+    key_file: bool,
+) -> _Models:
+    vault = await stack.enter_async_context(
+        open_vault(
+            database,
+            home=where.home,
+            install=install,
+            clock=clock,
+            keychain=keychain,
+            file_allowed=key_file,
+        )
+    )
+    prices = Prices(where.prices, clock=clock)
+    accounts = Accounts(
+        database=database,
+        vault=vault,
+        clock=clock,
+        specs=providers.discover(),
+        known=prices.known,
+    )
+    await accounts.open()
+    ledger = await _open_ledger(database, agents, accounts, prices, settings, clock=clock)
+
+    async def reach(session: SessionId) -> Reach:
+        return await reach_of(session, database=database, agents=agents)
+
+    gateway = await stack.enter_async_context(
+        open_gateway(clock, reach=reach, owner=(owner.uid, owner.gid), meter=ledger)
+    )
+    packs = Packs(where.packs, locks=container())
+    gate = ModelGate(gateway=gateway, packs=packs, accounts=accounts)
+    trials = Trials(gateway=gateway, accounts=accounts, folder=where.sockets)
+    return _Models(
+        vault=vault,
+        accounts=accounts,
+        prices=prices,
+        ledger=ledger,
+        gate=gate,
+        trials=trials,
     )
 
 
