@@ -56,8 +56,9 @@ class Request:
     """One streamed request to a model."""
 
     def __init__(self, base: str, key: str) -> None:
+        authorization = f"authorization: Bearer {key}\r\n" if key else ""
         self._head = (
-            f"POST {base}/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n"
+            f"POST {base}/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\n{authorization}"
             f"content-type: application/json\r\ncontent-length: {len(BODY)}\r\nconnection: close\r\n\r\n"
         ).encode()
 
