@@ -100,7 +100,9 @@ class Demo:
             await _stream(
                 turn, f"This is your message number {len(asked)}; the first was “{asked[0]}”. "
             )
-        await _stream(turn, "Set up a real provider to talk to a model: `salver provider set NAME`.")
+        await _stream(
+            turn, "Set up a real provider to talk to a model: `salver provider set NAME`."
+        )
 
 
 def _seconds(text: str) -> float:

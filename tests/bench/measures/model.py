@@ -15,9 +15,13 @@ from tests.bench.measures.gateway import Request, program
 from tests.bench.measures.warm import round_trips
 from tests.fakes.model import MODEL
 
-IMPORT = (
-    "import salver_runner.providers.pydantic_ai.wires.chat, salver_runner.providers.pydantic_ai"
-)
+WIRES = ("chat", "responses", "google", "anthropic")
+IMPORT = """
+import importlib, sys
+importlib.import_module(f"salver_runner.providers.pydantic_ai.wires.{sys.argv[1]}")
+with open("/proc/self/smaps_rollup") as lines:
+    print(next(line.split()[1] for line in lines if line.startswith("Pss:")))
+"""
 
 
 async def model(yard: Yard, pace: Pace) -> AsyncIterator[Finding]:
@@ -43,14 +47,19 @@ async def model(yard: Yard, pace: Pace) -> AsyncIterator[Finding]:
             note="floor: the model alone; beyond it, the way of every message and the provider's library",
         )
         (pack,) = (house.home / "packs").glob("[!.]*")
-        imports = [await importing(pack) for _ in range(pace.often(5, 20))]
+        costs = {
+            wire: [await importing(pack, wire) for _ in range(pace.often(5, 20))] for wire in WIRES
+        }
         yield Finding(
             what="cold, to a model's first words",
             unit="ms",
             values=await first_words(house, pace.often(10, 60)),
-            floor=statistics.median(imports),
-            note="floor: an interpreter that imports the provider's library",
+            floor=statistics.median(took for took, _ in costs["chat"]),
+            note="floor: an interpreter that imports what this takes",
         )
+    for wire, found in costs.items():
+        yield Finding(what=f"library for {wire}: import", unit="ms", values=[it[0] for it in found])
+        yield Finding(what=f"library for {wire}: memory", unit="MB", values=[it[1] for it in found])
 
 
 async def first_words(house: House, times: int) -> list[float]:
@@ -66,15 +75,19 @@ async def first_words(house: House, times: int) -> list[float]:
     return found
 
 
-async def importing(pack: Path) -> float:
+async def importing(pack: Path, wire: str) -> tuple[float, float]:
+    """Milliseconds of an interpreter that imports what a wire takes, and the megabytes that it holds then."""
     path = os.pathsep.join((str(container()), str(pack)))
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", IMPORT, env={"PYTHONPATH": path}
+        *(sys.executable, "-c", IMPORT, wire),
+        env={"PYTHONPATH": path},
+        stdout=asyncio.subprocess.PIPE,
     )
-    if await process.wait():
-        raise RuntimeError(f"the provider cannot be imported from {pack}")
-    return (time.perf_counter() - began) * 1000
+    printed, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"the library for {wire} cannot be imported from {pack}")
+    return (time.perf_counter() - began) * 1000, int(printed) / 1024
 
 
 MEASURE = Measure(place=5, title="turns with a model", run=model)
