@@ -294,5 +294,5 @@ async def test_a_command_is_answered_although_everything_is_stopped(house: House
     sent = await house.say("/model tiny")
     await house.state(sent["id"], until="delivered")
     found = await house.ask("GET", f"/sessions/{sent['session']}")
-    assert found["deliveries"][-1]["text"] == "'demo' calls no model, so there is none to choose."
+    assert found["deliveries"][-1]["text"].startswith("'demo' calls no model, so there is none")
     assert found["model"] == ""
