@@ -59,7 +59,8 @@ def usage(
         return
     lines = [_line(line) for line in found["lines"]]
     if lines:
-        lines.append(_line(found["total"]) | {SORTS[by][0]: "total"})
+        no_names = dict.fromkeys((*SORTS[by], "ended"), "")
+        lines.append(_line(found["total"]) | no_names | {SORTS[by][0]: "total"})
     empty = "No model was called there." if session or agent else "No model was called then."
     if days is not None:
         empty = f"No model was called in these {days} days."
@@ -108,6 +109,8 @@ def _line(line: dict[str, Any]) -> dict[str, Any]:
     return {
         **names,
         **line,
+        # Nobody's: what `salver provider test` asks.
+        "agent": line.get("agent") or "(tests)",
         "cached": line["cache_read"],
         "cost": show.cost(line),
         "ended": "under way" if line["running"] else line.get("status") or "lost",

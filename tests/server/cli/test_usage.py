@@ -19,14 +19,19 @@ SMALL = Tokens(input=1_000, output=100, cache_read=400)
 
 
 async def call(
-    house: Running, *, session: str = "ses-1", model: str = "round", told: bool = True
+    house: Running,
+    *,
+    session: str = "ses-1",
+    agent: AgentName = SALVER,
+    model: str = "round",
+    told: bool = True,
 ) -> None:
     """A call, which costs $0.02 with the round model."""
     house.rooms.settings.home.joinpath("prices.toml").write_text(PRICED, encoding="utf-8")
     begun = await house.rooms.ledger.begin(
         Ask(
             session=SessionId(session),
-            agent=AgentName(SALVER),
+            agent=agent,
             turn=3,
             provider="openai-compatible",
             model=model,
@@ -47,6 +52,15 @@ async def test_where_nothing_was_called_that_is_said(shell: Shell) -> None:
     assert (await shell.ok("usage", "prices", "no-such-model")).startswith(
         "No model is known whose name holds 'no-such-model'."
     )
+
+
+async def test_calls_of_nobody_are_called_tests_and_the_sum_has_no_names(
+    house: Running, shell: Shell
+) -> None:
+    await call(house, agent=AgentName(""))
+    lines = (await shell.ok("usage", "--by", "session")).splitlines()
+    assert lines[1].split()[:3] == ["ses-1", "(tests)", "1"]
+    assert lines[2].split()[:2] == ["total", "1"]
 
 
 async def test_a_table_shows_what_calls_took_and_its_last_line_the_sum(
