@@ -8,7 +8,7 @@ from sqlite3 import Connection
 from typing import Protocol, assert_never
 
 from salver_server.clock import Clock, Stamp, stamp
-from salver_server.errors import Conflict, Missing, NeedsUser, Rejected
+from salver_server.errors import Conflict, Missing, NeedsUser
 from salver_server.files import Uploads
 from salver_server.files import store as files
 from salver_server.ids import (
@@ -22,12 +22,11 @@ from salver_server.ids import (
     new_epoch,
 )
 from salver_server.intake import store
+from salver_server.intake.checks import check
 from salver_server.intake.commands import Command, Models, command, obey, spoken, unspoken
 from salver_server.kit.failpoint import failpoint
 from salver_server.messages import (
     LONGEST_QUOTE,
-    LONGEST_TEXT,
-    MOST_FILES,
     File,
     Inbound,
     Quoted,
@@ -37,9 +36,6 @@ from salver_server.messages import (
 from salver_server.sessions import queue
 from salver_server.sessions import store as bus
 from salver_server.store import Database
-
-LONGEST_NAME = 400
-"""Characters of a sender's name, an address, a thread or a platform's key."""
 
 
 class Target(Protocol):
@@ -94,7 +90,7 @@ class Intake:
         Raises `Rejected` for a message that cannot be accepted, `Missing` for a chat that no agent
         serves, `NeedsUser` when the disk is full; then nothing was kept.
         """
-        _check(message)
+        check(message)
         now, id_ = self._clock.now(), MessageId(mint("msg"))
         if not message.files:
             return await self._commit(id_, message, (), now)
@@ -295,50 +291,3 @@ def _release(conn: Connection, session: SessionId, when: When, now: Stamp) -> Re
             return "person"
         case _:
             assert_never(when)
-
-
-def check_text(text: str) -> None:
-    """Raises `Rejected` for what cannot be the text of a message."""
-    if len(text) > LONGEST_TEXT:
-        raise Rejected(
-            f"The message has {len(text)} characters; at most {LONGEST_TEXT} are accepted. Send it in parts."
-        )
-    _check_characters(text)
-
-
-def _check(message: Inbound) -> None:
-    if not message.text.strip() and not message.files:
-        raise Rejected("The message is empty. Write something.")
-    if len(message.files) > MOST_FILES:
-        raise Rejected(
-            f"The message has {len(message.files)} files; at most {MOST_FILES} are accepted. Send it in parts."
-        )
-    if len(set(message.files)) < len(message.files):
-        raise Rejected("The message names a file twice. Name each once.")
-    check_text(message.text)
-    if message.due_at is not None and message.when != "now":
-        raise Rejected("Choose one of a time and a place in the queue.")
-    if command(message.text) and (message.due_at is not None or message.when != "now"):
-        raise Rejected("A command is obeyed at once; it waits for no time and in no queue.")
-    for name, value in (
-        ("sender", message.sender),
-        ("key", message.key),
-        ("thread", message.thread or "-"),
-    ):
-        if not value or len(value) > LONGEST_NAME:
-            raise Rejected(f"The message's {name} must have 1 to {LONGEST_NAME} characters.")
-    try:
-        stamp(max(message.sent_at, message.due_at or message.sent_at))
-    except OverflowError as exc:
-        raise Rejected("The message's time is beyond the calendar. Choose an earlier one.") from exc
-    for value in (message.sender, message.key, message.thread or ""):
-        _check_characters(value)
-
-
-def _check_characters(value: str) -> None:
-    try:
-        value.encode()
-    except UnicodeEncodeError as exc:
-        raise Rejected(
-            "The message holds half of a character (a lone surrogate). Send plain text."
-        ) from exc

@@ -10,7 +10,7 @@ from salver_server.clock import Clock, stamp
 from salver_server.errors import Conflict, Missing, Rejected
 from salver_server.ids import MessageId, SessionId
 from salver_server.intake import commands, store
-from salver_server.intake.accept import check_text
+from salver_server.intake.checks import check_text
 from salver_server.sessions import queue
 from salver_server.sessions import store as bus
 from salver_server.store import Database

@@ -11,7 +11,7 @@ from salver_server.errors import Conflict, Missing, NeedsUser, Rejected
 from salver_server.files import store as files
 from salver_server.ids import FileId, MessageId
 from salver_server.intake import Accepted
-from salver_server.intake.accept import LONGEST_NAME
+from salver_server.intake.checks import LONGEST_NAME
 from salver_server.messages import LONGEST_TEXT
 from salver_server.sessions import store
 from tests.server.conftest import SALVER, Desk
