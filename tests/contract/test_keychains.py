@@ -34,6 +34,17 @@ LOCKED = (
     ' "$1" "$2" "$3" set=item >&2; gnome-keyring-daemon --replace --components=secrets >&2; exec "$@"'
 )
 
+HELD_UP = (
+    # The daemon stands still until something else is done with it.
+    UNLOCKED.partition(";")[0]
+    + '; "$1" "$2" "$3" set=item >&2; daemon=$(dbus-send --session --print-reply'
+    " --dest=org.freedesktop.DBus / org.freedesktop.DBus.GetConnectionUnixProcessID"
+    " string:org.freedesktop.secrets | awk '/uint32/ {print $2}'); kill -STOP $daemon;"
+    ' (sleep 1; kill -SIGNAL $daemon) & exec "$@"'
+)
+SLOW = HELD_UP.replace("SIGNAL", "CONT")
+DYING = HELD_UP.replace("SIGNAL", "KILL")
+
 
 class Session:
     """A private session in which programs find a keychain in this state, or no bus at all."""
@@ -144,6 +155,17 @@ def test_a_keychain_that_was_never_unlocked_is_locked(home: Path) -> None:
 def test_a_locked_keychain_is_locked_and_keeps_its_item(home: Path) -> None:
     answers = Session(home, LOCKED).talk("get", "set=another", "delete")
     assert [answer["why"] for answer in answers] == ["locked"] * 3
+    assert Session(home, UNLOCKED).talk("get") == ["item"]
+
+
+def test_a_keychain_that_is_slow_is_waited_for(home: Path) -> None:
+    assert Session(home, SLOW).talk("get") == ["item"]
+
+
+def test_a_keychain_that_dies_over_a_call_says_so_and_keeps_its_item(home: Path) -> None:
+    (answer,) = Session(home, DYING).talk("get")
+    # The bus may have another one started by then, which nobody has unlocked.
+    assert answer["why"] in ("refused", "locked")
     assert Session(home, UNLOCKED).talk("get") == ["item"]
 
 
