@@ -12,6 +12,9 @@ from salver_server.ids import AgentName, CallId, SessionId
 Wire = Literal["chat", "responses", "google", "anthropic"]
 """The format that a vendor speaks: OpenAI's two, Google's generateContent, Anthropic's messages."""
 
+LONGEST_MODEL = 200
+"""Characters; a longer name is no model's."""
+
 
 class OverBudget(NeedsUser):
     """The call might cost more than is left of a budget, or nobody can put on record that it doesn't."""

@@ -2,10 +2,9 @@
 
 from salver_server.accounts.book import Accounts
 from salver_server.agents import Definition
+from salver_server.calls import LONGEST_MODEL
 from salver_server.errors import NeedsUser, Rejected
 from salver_server.ids import AgentName
-
-LONGEST_MODEL = 200
 
 
 class Wishes:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, NoReturn, cast
 
+from salver_server.calls import LONGEST_MODEL
 from salver_server.gateway.exchange import Refused
 from salver_server.gateway.wires import Json
 
-LONGEST_MODEL = 200
 MOST_TOKENS = 10**9
 
 

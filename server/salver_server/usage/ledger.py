@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta, tzinfo
 from sqlite3 import Connection
 
-from salver_server.calls import Ask, OverBudget, PriceUnknown, Tokens
+from salver_server.calls import LONGEST_MODEL, Ask, OverBudget, PriceUnknown, Tokens
 from salver_server.clock import Clock, Stamp, stamp
 from salver_server.ids import AgentName, CallId, SessionId
 from salver_server.store import Database
@@ -31,7 +31,7 @@ from salver_server.usage.budgets import (
 )
 from salver_server.usage.days import Day, day_of
 from salver_server.usage.price import MOST, Claim, Price, claim, cost
-from salver_server.usage.prices import LONGEST_MODEL, Prices
+from salver_server.usage.prices import Prices
 from salver_server.usage.store import Ended, Opened, Whose
 
 logger = logging.getLogger(__name__)

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from salver_server.calls import LONGEST_MODEL
 from salver_server.clock import Clock
 from salver_server.usage.own import OwnPrices
 from salver_server.usage.price import FREE, Price, Rates
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 VENDORS = ("openai", "openrouter", "google", "anthropic")
 """Providers whose prices came with Salver; the library has them under the same names."""
-LONGEST_MODEL = 200
-"""Characters; a longer name is no model's."""
 SEERS = ("openai", "google", "anthropic")
 """Vendors whose models take images; at a vendor of vendors, the name before the slash."""
 

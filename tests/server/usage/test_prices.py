@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from salver_server.calls import LONGEST_MODEL
 from salver_server.usage import Prices
 from salver_server.usage.price import FREE
-from salver_server.usage.prices import LONGEST_MODEL
 from tests.fakes.clock import FakeClock
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
