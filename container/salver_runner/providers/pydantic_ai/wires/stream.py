@@ -4,6 +4,7 @@ A vendor's SDK would cost every sandbox far more than this: see decision 0018.
 """
 
 import json
+from abc import abstractmethod
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -55,12 +56,13 @@ class Answer(StreamedResponse):
     events: AsyncGenerator[Json]
     began: datetime = field(default_factory=lambda: datetime.fromisoformat(stamp()))
 
-    def read(self, event: Json) -> Iterator[ModelResponseStreamEvent]:
-        raise NotImplementedError
+    @abstractmethod
+    def read(self, event: Json) -> Iterator[ModelResponseStreamEvent]: ...
 
+    @abstractmethod
     def ended(self) -> bool:
         """Whether the vendor has said that the answer is whole."""
-        raise NotImplementedError
+        ...
 
     async def _get_event_iterator(self) -> AsyncIterator[ModelResponseStreamEvent]:
         async with aclosing(self.events) as events:
