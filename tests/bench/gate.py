@@ -7,13 +7,14 @@ from pathlib import Path
 from salver_server.clock import SystemClock
 from salver_server.gateway import open_gateway, token_hash
 from salver_server.ids import AgentName, SessionId
+from tests.fakes.meter import FakeMeter
 from tests.fakes.upstream import FakeUpstream
 
 TOKEN = "bench-token"
 
 
 async def main(socket: Path, port: int) -> None:
-    async with open_gateway(SystemClock()) as gateway:
+    async with open_gateway(SystemClock(), meter=FakeMeter()) as gateway:
         await gateway.open(
             SessionId("ses-bench"),
             socket,

@@ -27,7 +27,6 @@ from salver_server.gateway.admission import (
 from salver_server.gateway.counting import Counter
 from salver_server.gateway.door import MOST_CONNECTIONS, Door, listening
 from salver_server.gateway.exchange import Exchange, Head, Refused
-from salver_server.gateway.meter import LogMeter
 from salver_server.gateway.upstream import Target, Upstream
 from salver_server.gateway.web import (
     ReachOf,
@@ -44,7 +43,7 @@ from salver_server.kit.pace import Pace
 if TYPE_CHECKING:
     from salver_server.gateway.relay import Relay
 
-__all__ = ["Gateway", "LogMeter", "Pace", "Upstream", "open_gateway", "token_hash"]
+__all__ = ["Gateway", "Pace", "Upstream", "open_gateway", "token_hash"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,15 +61,14 @@ async def open_gateway(
     *,
     reach: ReachOf = nowhere,
     owner: tuple[int, int] | None = None,
-    meter: Meter | None = None,
+    meter: Meter,
 ) -> AsyncGenerator["Gateway"]:
     """The gateway of this install; `owner` is the uid and gid of sandboxes, where it is not ours.
 
-    `reach` tells what of the web a session may reach at this moment. Without a meter every model call
-    is said in the log, and none is refused.
+    `reach` tells what of the web a session may reach at this moment.
     """
     async with open_web(clock, reach) as web, asyncio.TaskGroup() as tasks:
-        gateway = Gateway(tasks, clock, owner=owner, meter=meter or LogMeter(), web=web)
+        gateway = Gateway(tasks, clock, owner=owner, meter=meter, web=web)
         try:
             yield gateway
         finally:

@@ -20,6 +20,7 @@ from salver_runner.turn import JsonObject, Turn
 from salver_server.clock import SystemClock
 from salver_server.gateway import Gateway, open_gateway, token_hash
 from salver_server.ids import AgentName, SessionId
+from tests.fakes.meter import FakeMeter
 from tests.fakes.model import KEY, MODEL, ScriptedModel
 from tests.fakes.upstream import FakeUpstream
 from tests.runner.bus import NO_WEB
@@ -162,7 +163,7 @@ async def model() -> AsyncGenerator[ScriptedModel]:
 @pytest.fixture
 async def door(model: ScriptedModel) -> AsyncGenerator[Door]:
     with tempfile.TemporaryDirectory(prefix="line-") as folder:  # sockets want short paths
-        async with open_gateway(SystemClock()) as gateway:
+        async with open_gateway(SystemClock(), meter=FakeMeter()) as gateway:
             door = Door(gateway=gateway, path=Path(folder) / "gateway", model=model)
             await door.open()
             yield door

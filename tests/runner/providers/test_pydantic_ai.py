@@ -257,6 +257,13 @@ from salver_server.clock import SystemClock
 from salver_server.gateway import open_gateway, token_hash
 from salver_server.kit.secret import Secret
 
+class Meter:
+    async def begin(self, ask):
+        return 1
+
+    async def end(self, call, *, status, tokens):
+        pass
+
 @dataclass
 class Upstream:
     url: str
@@ -271,7 +278,7 @@ class Upstream:
         return Secret(self.held)
 
 async def main(url, key, token, path):
-    async with open_gateway(SystemClock()) as gateway:
+    async with open_gateway(SystemClock(), meter=Meter()) as gateway:
         await gateway.open(
             "s",
             Path(path),

@@ -17,6 +17,7 @@ from salver_runner.turn import Failed
 from salver_server.clock import SystemClock
 from salver_server.gateway import open_gateway, token_hash
 from salver_server.ids import AgentName
+from tests.fakes.meter import FakeMeter
 from tests.fakes.model import MODEL, ScriptedModel
 from tests.fakes.upstream import FakeUpstream
 from tests.runner.providers.conftest import SESSION, TOKEN, Session, talking, tool
@@ -71,7 +72,7 @@ async def session(
     )
     with tempfile.TemporaryDirectory(prefix="line-") as folder:  # sockets want short paths
         path = Path(folder) / "gateway"
-        async with open_gateway(SystemClock()) as gateway:
+        async with open_gateway(SystemClock(), meter=FakeMeter()) as gateway:
             await gateway.open(
                 SESSION,
                 path,

@@ -12,6 +12,7 @@ from salver_server.clock import SystemClock
 from salver_server.errors import NeedsUser
 from salver_server.gateway import open_gateway, token_hash
 from salver_server.ids import SessionId
+from tests.fakes.meter import FakeMeter
 from tests.server.accounts.conftest import ADA, KEY, Desk, key
 
 SESSION = SessionId("ses-1")
@@ -28,7 +29,7 @@ class Shelf:
 async def test_everyone_gets_a_door_and_packages_where_they_need_some(
     desk: Desk, quick_path: Path
 ) -> None:
-    async with open_gateway(SystemClock()) as gateway:
+    async with open_gateway(SystemClock(), meter=FakeMeter()) as gateway:
         gate = ModelGate(gateway=gateway, packs=Shelf(), accounts=desk.accounts)
         for text, pack in (("provider: demo", ""), ("provider: openai", "pydantic-ai")):
             await desk.accounts.put("openai", key=key())

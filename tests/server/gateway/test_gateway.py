@@ -17,6 +17,7 @@ from salver_server.gateway import open_gateway, token_hash
 from salver_server.gateway.door import MOST_CALLS
 from salver_server.gateway.exchange import LONGEST_BODY
 from salver_server.ids import SessionId
+from tests.fakes.meter import FakeMeter
 from tests.fakes.model import KEY, ScriptedModel
 from tests.fakes.upstream import FakeUpstream
 from tests.server.gateway.conftest import AGENT, CHAT, House, asking, rude, sandbox, saying
@@ -382,7 +383,7 @@ def names(folder: Path) -> list[str]:
 
 
 async def test_leaving_the_gateway_closes_every_session(house: House, model: ScriptedModel) -> None:
-    async with open_gateway(SystemClock()) as gateway:
+    async with open_gateway(SystemClock(), meter=FakeMeter()) as gateway:
         for name in ("a", "b"):
             await gateway.open(
                 SessionId(name),
@@ -399,7 +400,7 @@ async def test_a_socket_belongs_to_the_sandboxes_user_alone(
     house: House, model: ScriptedModel
 ) -> None:
     owner = (os.getuid(), os.getgid())
-    async with open_gateway(SystemClock(), owner=owner) as gateway:
+    async with open_gateway(SystemClock(), owner=owner, meter=FakeMeter()) as gateway:
         path = house.folder / "a"
         await gateway.open(
             SessionId("a"),

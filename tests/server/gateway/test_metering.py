@@ -10,7 +10,6 @@ import pytest
 from salver_server import gateway as room
 from salver_server.calls import Ask, OverBudget, PriceUnknown, Tokens
 from salver_server.errors import NeedsUser
-from salver_server.gateway import LogMeter
 from salver_server.ids import AgentName, SessionId
 from tests.fakes.model import ScriptedModel
 from tests.fakes.upstream import FakeUpstream
@@ -180,23 +179,3 @@ async def test_a_call_that_is_given_up_before_it_went_out_is_ended_as_such(house
     await house.gateway.close_all()
     writer.close()
     assert [ended.status for ended in house.meter.ended] == [room.GIVEN_UP]
-
-
-async def test_without_a_meter_a_call_is_said_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    meter, ask = (
-        LogMeter(),
-        Ask(
-            session=SessionId("s-1"),
-            agent=AgentName("salver"),
-            turn=1,
-            provider="openai",
-            model="gpt",
-            size=10,
-            most_output=None,
-        ),
-    )
-    call = await meter.begin(ask)
-    await meter.end(call, status=200, tokens=Tokens(input=3, output=4))
-    (said,) = (vars(record) for record in caplog.records if record.message == "model call")
-    assert (said["model"], said["status"], said["input"], said["output"]) == ("gpt", 200, 3, 4)

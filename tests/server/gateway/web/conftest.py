@@ -21,10 +21,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from salver_server.clock import Clock, SystemClock
-from salver_server.gateway import Gateway, LogMeter, token_hash
+from salver_server.gateway import Gateway, token_hash
 from salver_server.gateway.web import Reach, Web
 from salver_server.gateway.web.dial import Rim
 from salver_server.ids import AgentName, SessionId
+from tests.fakes.meter import FakeMeter
 
 TOKEN = "session-token"
 SESSION = SessionId("s-1")
@@ -245,7 +246,7 @@ async def opened(internet: Internet, clock: Clock) -> AsyncGenerator[Session]:
                 tasks,
                 SystemClock(),
                 owner=None,
-                meter=LogMeter(),
+                meter=FakeMeter(),
                 web=Web(internet.rim, clock, reach),
             )
             session = Session(gateway=gateway, path=Path(folder) / "gateway")
