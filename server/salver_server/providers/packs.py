@@ -17,7 +17,7 @@ import sys
 import sysconfig
 import tempfile
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
@@ -64,17 +64,6 @@ class Packs:
                 async with _alone(self._folder, say):
                     await self._make(name, place, say)
         return place
-
-    def prune(self, keep: Collection[Path]) -> None:
-        """Remove every pack but those in `keep`; nothing while one is being made."""
-        held = _hold(self._folder)
-        if held is None:
-            return
-        with held:
-            for pack in self._folder.iterdir():
-                if pack not in keep and not pack.name.startswith("."):
-                    pack.rename(pack.with_name(f"{ASIDE}{pack.name}"))
-            _sweep(self._folder)
 
     def _lock(self, name: str) -> Path:
         lock = self._locks / f"{name}.lock"
