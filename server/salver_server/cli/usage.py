@@ -1,5 +1,6 @@
 """`salver usage`: what calls to models took and cost, what is left of budgets, what models cost."""
 
+from datetime import datetime
 from typing import Any
 
 import click
@@ -22,7 +23,9 @@ NUMBERS = ("calls", "failed", "input", "cached", "output", "cost")
 
 
 @click.group(invoke_without_command=True)
-@click.option("--day", metavar="YYYY-MM-DD", help="One day alone.")
+@click.option(
+    "--day", type=click.DateTime(["%Y-%m-%d"]), metavar="YYYY-MM-DD", help="One day alone."
+)
 @click.option(
     "--days", type=click.IntRange(1, 100_000), help=f"So many days up to today; {LATELY} unless told."
 )  # fmt: skip
@@ -35,7 +38,7 @@ NUMBERS = ("calls", "failed", "input", "cached", "output", "cost")
 @click.pass_context
 def usage(
     context: click.Context,
-    day: str | None,
+    day: datetime | None,
     days: int | None,
     session: str | None,
     agent: str | None,
@@ -49,7 +52,7 @@ def usage(
         fail("Choose one of --day and --days.", EXIT_USAGE)
     if day is None and days is None and session is None:
         days = LATELY
-    asked = {"day": day, "days": days, "session": session, "agent": agent}
+    asked = {"day": day and day.date(), "days": days, "session": session, "agent": agent}
     with server() as house:
         found = house.ask(
             "GET", "/usage", by=by, **{name: it for name, it in asked.items() if it is not None}

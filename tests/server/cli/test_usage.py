@@ -54,6 +54,13 @@ async def test_where_nothing_was_called_that_is_said(shell: Shell) -> None:
     )
 
 
+async def test_a_day_that_is_none_is_refused_in_words(shell: Shell) -> None:
+    refused = await shell.run("usage", "--day", "tomorrow")
+    assert refused.code == 2
+    assert "'tomorrow' does not match the format '%Y-%m-%d'" in refused.err
+    assert (await shell.run("usage", "--day", "2026-02-31")).code == 2
+
+
 async def test_calls_of_nobody_are_called_tests_and_the_sum_has_no_names(
     house: Running, shell: Shell
 ) -> None:
